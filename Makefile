@@ -1,0 +1,42 @@
+# Two commands are all that is needed:   make lesson   and   make test
+# Both set up a virtual environment in .venv first; later calls skip that in no time.
+
+PYTHON ?= python3
+LESSON ?= 02
+FLAGS ?=
+python = .venv/bin/python
+ready = .venv/.ready
+
+.PHONY: help lesson test test-slow lint clean
+
+help:
+	@echo "make lesson                    run the lesson on vanishing gradients (pictures go to runs/)"
+	@echo "make lesson LESSON=03          run another lesson of the folder lessons/"
+	@echo "make lesson FLAGS='--data cifar10 --seeds 3'    hand flags to it; --help lists them"
+	@echo "make test                      run the tests"
+	@echo "make test-slow                 run the slow tests too"
+	@echo "make lint                      check the style of the code"
+	@echo "make clean                     delete the environment and everything made"
+
+lesson: $(ready)
+	@$(python) lessons/$(LESSON)_*.py $(FLAGS)
+
+test: $(ready)
+	$(python) -m pytest -q -m "not slow" $(FLAGS)
+
+test-slow: $(ready)
+	$(python) -m pytest -q $(FLAGS)
+
+lint: $(ready)
+	$(python) -m ruff check .
+
+clean:
+	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp is written last, so it proves a complete environment. Where it is missing, an interrupted set-up is thrown
+# away and made anew; where setup.cfg is newer, pip brings the environment up to date.
+$(ready): setup.cfg pyproject.toml
+	@if [ -f $(ready) ]; then rm $(ready); else echo "Setting up .venv (once, about a minute) ..."; $(PYTHON) -m venv --clear .venv; fi
+	@$(python) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(ready)

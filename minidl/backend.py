@@ -1,0 +1,206 @@
+"""Floor 0: which array library computes, with which precision, on how many threads, from which seed.
+
+The rest of minidl writes `from minidl.backend import xp` and calls `xp.exp(x)` where NumPy code would call
+`np.exp(x)`. `use("cupy")` refills that one namespace with CuPy's functions of the same names, so every module that
+imported it computes on the GPU from then on, and a call costs no more than a call through `np`.
+
+Random numbers are drawn on the CPU by one NumPy generator, whichever backend is in use: the same seed gives the same
+initial weights, the same shuffles and the same dropout masks on both.
+"""
+
+import contextlib
+import os
+
+import numpy as np
+
+from minidl.errors import BackendError, UserError
+
+BACKENDS = ("numpy", "cupy")
+
+
+class Namespace:
+    """The functions of the array library in use, under NumPy's names: `xp.exp`, `xp.zeros`, `xp.float32` ...
+
+    It is filled at its first use, with the library that the environment variable MINIDL_BACKEND names (NumPy when
+    there is none), and refilled by every `use(name)`.
+    """
+
+    def __getattr__(self, name):  # Python comes here only for names that the namespace does not hold
+        if name == "random" or name.startswith("__"):
+            raise AttributeError(f"xp.{name} is left out on purpose: draw with minidl.backend.draw_normal() and its "
+                                 f"relatives, so that one seed gives the same numbers on both backends")
+        if _state.backend is None:
+            use(os.environ.get("MINIDL_BACKEND") or "numpy")
+            return getattr(self, name)
+        raise AttributeError(f"{_state.backend} has no function {name!r}")
+
+
+class _State:
+    backend = None          # "numpy" or "cupy"; None until the first use
+    float_type = np.float32
+    threads = None          # None until somebody asks
+    generator = np.random.Generator(np.random.PCG64(0))
+
+
+xp = Namespace()
+_state = _State()
+
+
+# ---------------------------------------------------------------------------------------------- which array library
+
+def use(name):
+    """Compute with the array library `name`: "numpy" (CPU) or "cupy" (an NVIDIA GPU).
+
+    Models and arrays made earlier stay where they are: choose first, then build. Raises BackendError, which says what
+    is missing and the command that cures it; it never falls back to another library by itself.
+    """
+    if name not in BACKENDS:
+        raise BackendError(f"unknown backend {name!r}: expected one of {', '.join(BACKENDS)}")
+    library = np if name == "numpy" else _probed_cupy()
+    vars(xp).clear()
+    vars(xp).update((key, value) for key, value in vars(library).items()
+                    if not key.startswith("_") and key != "random")
+    _state.backend = name
+
+
+def backend_name():
+    """The name of the array library in use: "numpy" or "cupy"."""
+    if _state.backend is None:
+        use(os.environ.get("MINIDL_BACKEND") or "numpy")
+    return _state.backend
+
+
+def _probed_cupy():
+    """Import CuPy and prove in three steps that it can compute; the first step that fails names its cure."""
+    try:
+        import cupy
+    except ImportError as reason:
+        raise BackendError(f"the cupy backend needs the CuPy package, which cannot be imported ({reason}). With a "
+                           f"CUDA 12 driver run:  pip install cupy-cuda12x   (CUDA 13: cupy-cuda13x)") from reason
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except Exception as reason:
+        raise BackendError(f"CuPy is installed but finds no usable NVIDIA driver ({reason}). Install or update the "
+                           f"driver, then look at the output of:  nvidia-smi") from reason
+    if devices == 0:
+        raise BackendError("CuPy and the driver are there, but no GPU is visible to this program. Is CUDA_VISIBLE_"
+                           "DEVICES set to nothing? Show the devices with:  nvidia-smi -L")
+    try:
+        square = cupy.ones((8, 8), dtype=cupy.float32)
+        float((square @ square).sum())  # needs cuBLAS and the run-time compiler, which the driver does not bring
+    except Exception as reason:
+        raise BackendError(f"the GPU answers, but a product of two small matrices failed: CUDA's libraries are "
+                           f"missing or broken ({reason}). With a CUDA 12 driver run:  pip install "
+                           f"'cupy-cuda12x[ctk]'   (CUDA 13: 'cupy-cuda13x[ctk]')") from reason
+    return cupy
+
+
+def asarray(a):
+    """`a` as an array of the backend in use; fractional numbers get the precision in use, whole numbers keep theirs."""
+    array = xp.asarray(to_cpu(a) if backend_name() == "numpy" else a)
+    return array.astype(_state.float_type, copy=False) if array.dtype.kind == "f" else array
+
+
+def to_cpu(a):
+    """`a` as a NumPy array, from whichever device it lies on (for pictures, files and prints)."""
+    return np.asarray(a.get() if hasattr(a, "get") and hasattr(a, "device") else a)
+
+
+# ------------------------------------------------------------------------------------------------------- precision
+
+@contextlib.contextmanager
+def precision(name):
+    """Make new parameters and arrays "float32" (the default) or "float64" inside a `with` block.
+
+    Training needs no more than float32; a gradient check needs float64, because it subtracts nearly equal numbers.
+    """
+    types = {"float32": np.float32, "float64": np.float64}
+    if name not in types:
+        raise UserError(f"unknown precision {name!r}: expected one of {', '.join(types)}")
+    before, _state.float_type = _state.float_type, types[name]
+    try:
+        yield
+    finally:
+        _state.float_type = before
+
+
+def float_type():
+    """The type of new parameters and arrays: `numpy.float32`, or `numpy.float64` inside `precision("float64")`."""
+    return _state.float_type
+
+
+# --------------------------------------------------------------------------------------------------------- threads
+
+def threads(count=None):
+    """Compute on `count` CPU threads from now on; without an argument, only say how many are in use.
+
+    The first answer is what MINIDL_THREADS says, or as many threads as the process may use cores. With one thread all
+    work runs in the caller's own thread, so a debugger steps straight through every layer.
+    """
+    if count is not None:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise UserError(f"threads({count!r}): expected a whole number of at least 1")
+        _state.threads = count
+        limit_blas(count)
+    elif _state.threads is None:
+        wish = os.environ.get("MINIDL_THREADS", "")
+        if wish and not (wish.isdigit() and int(wish) >= 1):
+            raise UserError(f"MINIDL_THREADS={wish!r}: expected a whole number of at least 1")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        threads(int(wish) if wish else cores)
+    return _state.threads
+
+
+def limit_blas(count):
+    """Let the library behind NumPy's matrix products use `count` threads of its own."""
+    global _blas
+    if _blas is None:
+        import threadpoolctl
+        _blas = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    for library in _blas:
+        library.set_num_threads(count)
+
+
+_blas = None  # found at the first call: looking for the loaded libraries takes milliseconds
+
+
+# -------------------------------------------------------------------------------------------------- random numbers
+
+def seed(number):
+    """Start the random numbers anew: the same seed gives the same run, on both backends.
+
+    Without a call, every program starts from seed 0.
+    """
+    if not isinstance(number, (int, np.integer)) or number < 0:
+        raise UserError(f"seed({number!r}): expected a whole number of at least 0")
+    _state.generator = np.random.Generator(np.random.PCG64(int(number)))
+
+
+def random_state():
+    """Where the random numbers stand; `restore_random_state` goes back there."""
+    return _state.generator.bit_generator.state
+
+
+def restore_random_state(state):
+    """Continue the random numbers from a state that `random_state` gave."""
+    _state.generator.bit_generator.state = state
+
+
+def draw_normal(shape, std=1.0):
+    """Draws from the normal distribution of mean 0; rounded from float64, so both precisions get the same ones."""
+    return asarray(std * _state.generator.standard_normal(shape))
+
+
+def draw_uniform(shape):
+    """Draws from the uniform distribution on [0, 1)."""
+    return asarray(_state.generator.random(shape, dtype=np.float32))
+
+
+def draw_integers(high, shape):
+    """Whole numbers from 0 to high - 1, with replacement: a batch of random rows, say."""
+    return xp.asarray(_state.generator.integers(high, size=shape))
+
+
+def draw_permutation(count):
+    """The numbers 0 to count - 1 in random order."""
+    return xp.asarray(_state.generator.permutation(count))

@@ -1,0 +1,46 @@
+"""The fully connected layer."""
+
+from minidl.backend import float_type, xp
+from minidl.core import Layer, Parameter, positive_integer
+from minidl.initializers import initial_array, initializer
+
+
+class Dense(Layer):
+    """Every output is a weighted sum of every input.
+
+        y = x W + b                        dW = xᵀ dy        db = sum of dy over the batch        dx = dy Wᵀ
+
+    x: (N, D)    W: (D, units)    b: (units,)    y: (N, units)
+
+    init: how W starts, see `minidl.initializers`; b starts at zero.
+    """
+
+    def __init__(self, units, init="he", bias=True):
+        self.units = positive_integer(units, "units")
+        self.init, self.bias = init, bias
+        initializer(init)  # a wrong name fails here, not at build
+
+    def build(self, input_shape):
+        (D,) = self.accept(input_shape, ("D",), cure="Put Flatten() before it?")
+        self.W = Parameter(initial_array(self.init, (D, self.units), fan_in=D, fan_out=self.units), "W")
+        if self.bias:
+            self.b = Parameter(xp.zeros(self.units, float_type()), "b", decay=False)
+        return (self.units,)
+
+    def forward(self, x):
+        self.check(x)
+        y = x @ self.W.data                                                  # (N, units)
+        if self.bias:
+            y += self.b.data
+        self.saved = x
+        return y
+
+    def backward(self, dy):
+        x = self.saved
+        self.W.grad[...] = x.T @ dy                                          # (D, units)
+        if self.bias:
+            self.b.grad[...] = dy.sum(axis=0)
+        return dy @ self.W.data.T                                            # (N, D)
+
+    def __repr__(self):
+        return f"Dense({self.units})"

@@ -1,0 +1,22 @@
+"""From images to vectors."""
+
+from math import prod
+
+from minidl.core import Layer
+
+
+class Flatten(Layer):
+    """Lay all axes but the batch end to end: what stands between a convolution and a Dense layer.
+
+    x: (N, H, W, C)  ->  y: (N, H*W*C);  the gradient goes back into the old shape.
+    """
+
+    def build(self, input_shape):
+        return (prod(self.accept(input_shape)),)
+
+    def forward(self, x):
+        self.check(x)
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy):
+        return dy.reshape(len(dy), *self.input_shape)

@@ -1,0 +1,85 @@
+"""What every lesson script starts with: its flags, its folder for pictures, its table of claims.
+
+    lesson = Lesson(__file__, __doc__)
+    x_train, y_train, x_test, y_test, classes = load(lesson.data, lesson.data_dir)
+    ...
+    lesson.save(figure, "accuracy")
+    lesson.claims.add("...", measured=0.95, holds=0.95 > 0.9, published="0.9168 (source)")
+    lesson.finish()
+
+The same lines work cell by cell in a notebook or an editor, where there are no flags and the defaults hold.
+"""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from minidl import backend
+from minidl.claims import Claims
+from minidl.errors import UserError
+
+
+class Lesson:
+    """The flags of a lesson, as attributes: data, data_dir, seeds, fast, out."""
+
+    def __init__(self, file, description, data="shapes10", seeds=3):
+        self.name = Path(file).stem
+        self.started = time.perf_counter()
+        parser = argparse.ArgumentParser(prog=f"lessons/{Path(file).name}", description=description,
+                                         formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--backend", choices=backend.BACKENDS, help="the array library (default: numpy, or what "
+                            "MINIDL_BACKEND says)")
+        parser.add_argument("--data", default=data, metavar="NAME", help="shapes10 (made here, no download; the "
+                            f"default is {data}), cifar10, mnist, ...")
+        parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: what MINIDL_DATA says, "
+                            "or the folder datasets/)")
+        parser.add_argument("--seeds", type=int, metavar="N", help=f"repeat the experiment from N seeds (default "
+                            f"{seeds}, with --fast 1)")
+        parser.add_argument("--fast", action="store_true", help="a shorter run, for a first look")
+        parser.add_argument("--out", metavar="DIR", help=f"where pictures and claims go (default runs/{self.name})")
+        parser.add_argument("--strict", action="store_true", help="exit with status 1 when a claim does not hold")
+        interactive = "ipykernel" in sys.modules or hasattr(sys, "ps1")
+        flags = parser.parse_args([] if interactive else None)
+        if not interactive:
+            sys.excepthook = _say_user_errors_in_one_line
+        if flags.seeds is not None and flags.seeds < 1:
+            parser.error(f"--seeds {flags.seeds}: expected at least 1")
+        if flags.backend:
+            backend.use(flags.backend)
+        self.backend = backend.backend_name()
+        self.data, self.data_dir, self.fast, self.strict = flags.data, flags.data_dir, flags.fast, flags.strict
+        self.seeds = range(flags.seeds or (1 if self.fast else seeds))
+        self.out = Path(flags.out or os.path.join("runs", self.name))
+        self.claims = Claims()
+        self.interactive = interactive
+
+    def save(self, figure, name):
+        """Save a figure as a PNG and say where."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / f"{name}.png"
+        figure.savefig(path)
+        print(f"picture: {path}")
+        if not self.interactive:
+            import matplotlib.pyplot as plt
+            plt.close(figure)
+
+    def finish(self):
+        """Print and save the claims; with --strict, exit with status 1 when one does not hold."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.claims.save(self.out / "claims.json")
+        print(f"\n{self.claims}\n\n{self.name} on {self.data}, {self.backend} backend: "
+              f"{time.perf_counter() - self.started:.0f} s; pictures and claims.json in {self.out}{os.sep}")
+        if self.strict and not self.claims.hold:
+            sys.exit(1)
+
+
+def _say_user_errors_in_one_line(kind, error, trace):
+    """The excepthook of a lesson: where in the lesson, and the message; a traceback only for bugs."""
+    if not issubclass(kind, UserError):
+        sys.__excepthook__(kind, error, trace)
+        return
+    place = traceback.extract_tb(trace)[0]
+    print(f"\n{os.path.relpath(place.filename)}, line {place.lineno}: {kind.__name__}\n{error}", file=sys.stderr)

@@ -1,0 +1,106 @@
+"""A window that slides over an image: the geometry that convolution and pooling share.
+
+    OH = (H + top + bottom - KH) // stride + 1          likewise OW
+
+N images of H x W pixels and C features, windows of KH x KW, OH x OW places where the window stands.
+"""
+
+from minidl.backend import xp
+from minidl.core import pair
+from minidl.errors import ShapeError, UserError
+
+
+class Windows:
+    """The places of a window on images of one size, and the arrays that gather them and scatter them back."""
+
+    def __init__(self, label, H, W, size, stride, padding):
+        """label: how an error names the layer; size, stride: (height, width); padding: as in `checked_padding`."""
+        (KH, KW), (SH, SW) = size, stride
+        if padding == "same":
+            # as many places as strides fit into the image; an odd pixel of padding goes below and to the right
+            above_below, left_right = (max((-(-length // step) - 1) * step + kernel - length, 0)
+                                       for length, step, kernel in ((H, SH, KH), (W, SW, KW)))
+            self.top, self.left = above_below // 2, left_right // 2
+            bottom, right = above_below - self.top, left_right - self.left
+        else:
+            (self.top, self.left) = (bottom, right) = (0, 0) if padding == "valid" else padding
+        self.H, self.W, self.size, self.stride = H, W, size, stride
+        self.padded = (H + self.top + bottom, W + self.left + right)
+        if self.padded[0] < KH or self.padded[1] < KW:
+            raise ShapeError(f"{label}: a window of {KH}x{KW} does not fit into the padded image of "
+                             f"{self.padded[0]}x{self.padded[1]} (image {H}x{W}). Take a smaller window, more padding, "
+                             f"or fewer poolings before it")
+        self.OH = (self.padded[0] - KH) // SH + 1
+        self.OW = (self.padded[1] - KW) // SW + 1
+
+    def pad(self, x, value=0):
+        """x with a border of `value`: (N, H, W, C) -> (N, H + top + bottom, W + left + right, C)."""
+        if self.padded == (self.H, self.W):
+            return x
+        padded = xp.full((len(x), *self.padded, x.shape[3]), value, x.dtype)
+        padded[:, self.top:self.top + self.H, self.left:self.left + self.W] = x
+        return padded
+
+    def crop(self, padded):
+        """The image inside the border: the inverse of `pad`."""
+        return padded[:, self.top:self.top + self.H, self.left:self.left + self.W]
+
+    def offsets(self, padded):
+        """For each of the KH * KW pixels of the window: a view (N, OH, OW, C) of where that pixel stands, row by row.
+
+        Adding all views is sum pooling, the largest of them is max pooling, adding *into* all of them is col2im.
+        """
+        (KH, KW), (SH, SW) = self.size, self.stride
+        for i in range(KH):
+            for j in range(KW):
+                yield padded[:, i:i + SH * self.OH:SH, j:j + SW * self.OW:SW]
+
+    def im2col(self, x):
+        """Every window as one row, so that a convolution becomes a matrix product: (N*OH*OW, KH*KW*C)."""
+        view = xp.lib.stride_tricks.sliding_window_view(self.pad(x), self.size, axis=(1, 2))
+        view = view[:, ::self.stride[0], ::self.stride[1]]               # (N, OH, OW, C, KH, KW)
+        rows = len(x) * self.OH * self.OW
+        return view.transpose(0, 1, 2, 4, 5, 3).reshape(rows, -1)        # (N*OH*OW, KH*KW*C), a copy
+
+    def col2im(self, columns, N):
+        """Add every row back to the pixels it came from, as the gradient of im2col: (N, H, W, C)."""
+        (KH, KW), OH, OW = self.size, self.OH, self.OW
+        columns = columns.reshape(N, OH, OW, KH * KW, -1)
+        padded = xp.zeros((N, *self.padded, columns.shape[-1]), columns.dtype)
+        for k, pixels in enumerate(self.offsets(padded)):
+            pixels += columns[:, :, :, k]  # pixels is a view: this adds into padded
+        return self.crop(padded)
+
+
+def checked_padding(value):
+    """"same", "valid", or (height, width) of zeros added on each side, from a layer's `padding` argument."""
+    if isinstance(value, str):
+        if value not in ("same", "valid"):
+            raise UserError(f"padding={value!r}: expected \"same\", \"valid\", a whole number, or a pair of them")
+        return value
+    return pair(value, "padding", least=0)
+
+
+def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):
+    """Convolution as its definition says it, in seven nested loops: far too slow, and impossible to misread.
+
+        y[n, oh, ow, f] = b[f] + sum over kh, kw, c of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * W[kh, kw, c, f]
+
+    x: (N, H, W, C)    W: (KH, KW, C, F)    b: (F,)    y: (N, OH, OW, F); pixels outside the image count as zero.
+    """
+    (N, height, width, C), (KH, KW, _, F), (SH, SW), (PH, PW) = x.shape, W.shape, stride, padding
+    OH, OW = (height + 2 * PH - KH) // SH + 1, (width + 2 * PW - KW) // SW + 1
+    y = xp.zeros((N, OH, OW, F), x.dtype)
+    for n in range(N):
+        for oh in range(OH):
+            for ow in range(OW):
+                for f in range(F):
+                    total = b[f]
+                    for kh in range(KH):
+                        for kw in range(KW):
+                            for c in range(C):
+                                row, column = oh * SH + kh - PH, ow * SW + kw - PW
+                                if 0 <= row < height and 0 <= column < width:
+                                    total = total + x[n, row, column, c] * W[kh, kw, c, f]
+                    y[n, oh, ow, f] = total
+    return y

@@ -1,0 +1,119 @@
+"""The pictures that the lessons share, large enough for the back of the room.
+
+Each function returns a matplotlib figure. Matplotlib is imported when the first picture is drawn, and needs no
+display: without one it draws into memory.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+# Okabe & Ito 2008: eight colours that people with a colour-vision deficiency can tell apart
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+
+STYLE = {
+    "font.size": 14, "axes.titlesize": 15, "axes.labelsize": 14, "legend.fontsize": 13, "figure.titlesize": 17,
+    "lines.linewidth": 2.2, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.alpha": 0.3, "figure.dpi": 100, "savefig.dpi": 100,
+}
+
+
+@contextmanager
+def canvas(rows=1, columns=1, title="", size=None, **options):
+    """A figure and its axes (always a 2-D array) in the lessons' style; `options` go to plt.subplots."""
+    import matplotlib.pyplot as plt
+    with plt.rc_context(STYLE | {"axes.prop_cycle": plt.cycler(color=COLORS)}):
+        figure, axes = plt.subplots(rows, columns, squeeze=False, layout="constrained",
+                                    figsize=size or (4.2 * columns + 1, 3.3 * rows + 0.8), **options)
+        if title:
+            figure.suptitle(title)
+        yield figure, axes
+
+
+def bars(values, groups, title, ylabel, reference=None):
+    """Bars in groups, a dot for each seed.
+
+    values: {label: {group: [one number per seed]}}; each label has a colour, each group a place on the axis
+    reference: (height, text) of a dashed line, such as the accuracy of guessing
+    """
+    with canvas(title=title, size=(11, 6)) as (figure, axes):
+        axis, width = axes[0, 0], 0.8 / len(values)
+        for k, (label, by_group) in enumerate(values.items()):
+            places = np.arange(len(groups)) + (k - (len(values) - 1) / 2) * width
+            means = [np.mean(by_group[group]) for group in groups]
+            axis.bar(places, means, width * 0.94, label=label, alpha=0.85)
+            for place, group, mean in zip(places, groups, means, strict=True):
+                axis.plot([place] * len(by_group[group]), by_group[group], "o", color="black", markersize=4)
+                axis.text(place, max(by_group[group]) + 0.015, f"{mean:.3f}", ha="center", va="bottom")
+        if reference:
+            axis.axhline(reference[0], color="black", linestyle="--", linewidth=1.5, label=reference[1])
+        axis.set_xticks(range(len(groups)), groups)
+        axis.set_ylabel(ylabel)
+        axis.margins(y=0.12)
+        axis.grid(visible=False, axis="x")
+        figure.legend(loc="outside lower center", ncols=len(values) + 1)
+        return figure
+
+
+def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=None):
+    """One panel per entry, one line per label in it, all panels on the same scale.
+
+    panels: {panel title: {label: (x, y)}}    limits: the ends of the y axis    logarithmic: whether y is
+    A line that is zero throughout cannot stand on a logarithmic axis: the panel says so in words.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    with canvas(rows, columns, title, sharex=True, sharey=True) as (figure, axes):
+        for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
+            zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
+            for k, (label, (x, y)) in enumerate(lines.items()):
+                if label not in zero:
+                    axis.plot(x, y, label=label, color=COLORS[k % len(COLORS)])
+            if zero:
+                axis.text(0.5, 0.5, "exactly 0:\n" + "\n".join(zero), transform=axis.transAxes, ha="center",
+                          va="center", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
+            if logarithmic:
+                axis.set_yscale("log")
+            if limits:
+                axis.set_ylim(limits)
+            if len(panels) > 1 or name:
+                axis.set_title(name)
+        for axis in axes.flat[len(panels):]:
+            axis.set_visible(False)
+        for axis in axes[-1]:
+            axis.set_xlabel(xlabel)
+        for axis in axes[:, 0]:
+            axis.set_ylabel(ylabel)
+        labels = {}
+        for axis in axes.flat:
+            labels.update(dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True)))
+        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=6)
+        return figure
+
+
+def histograms(grid, title, xlabel, bins=50):
+    """A grid of histograms: a row per entry, a column per panel in it, heights as shares of the row's values.
+
+    grid: {row title: {panel title: (values, (low, high))}}; values outside [low, high] are left out of the picture.
+    Where nearly all values fall into one bin, the panel says so, because such a spike is easily missed.
+    """
+    rows, columns = len(grid), max(map(len, grid.values()))
+    with canvas(rows, columns, title, size=(2.6 * columns + 1, 2.1 * rows + 1)) as (figure, axes):
+        for row, (name, panels) in enumerate(grid.items()):
+            axes[row, 0].set_ylabel(name)
+            for axis, (panel, (values, limits)) in zip(axes[row], panels.items(), strict=False):
+                values = np.asarray(values).ravel()
+                counts, edges = np.histogram(values, bins=bins, range=limits)
+                axis.bar(edges[:-1], counts / len(values), np.diff(edges), align="edge",
+                         color=COLORS[row % len(COLORS)])
+                axis.set_xlim(limits)
+                axis.set_yticks([])
+                axis.grid(visible=False)
+                if row == 0:
+                    axis.set_title(panel)
+                spread = values.std()
+                axis.text(0.97, 0.93, f"std {spread:.2g}", transform=axis.transAxes, ha="right", va="top",
+                          bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}, fontsize=12)
+        for axis in axes[-1]:
+            axis.set_xlabel(xlabel)
+        return figure

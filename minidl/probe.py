@@ -1,0 +1,64 @@
+"""Look inside a network: what passes through each layer, forward and backward."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.backend import random_state, restore_random_state, to_cpu
+
+
+@dataclass
+class Observation:
+    """One layer, as one batch met it."""
+
+    name: str                # "dense_1"
+    layer: object
+    activations: np.ndarray  # its output y, (N, ...)
+    gradients: np.ndarray    # the gradient that arrived there, dy, of the same shape
+    weight_gradient: float   # the norm of the gradient of its weights (0 where it has none)
+
+    @property
+    def activation_std(self):
+        return float(self.activations.std())
+
+    @property
+    def gradient_norm(self):
+        return float(np.linalg.norm(self.gradients))
+
+    def share(self, low, high):
+        """The share of activations in [low, high]: share(0, 0) of a ReLU counts what is off."""
+        return float(((self.activations >= low) & (self.activations <= high)).mean())
+
+
+def probe(model, x, dy_of):
+    """Send one batch forward and backward through a Sequential and note what each layer saw.
+
+    dy_of: a function from the network's output to the gradient that enters at the top: one that applies a loss,
+    `lambda scores: (loss.forward(scores, labels), loss.backward())[1]`, or one that draws noise of the same shape.
+    Returns one Observation per layer, first to last. Parameters, statistics and random numbers stay as they were;
+    gradients are overwritten.
+    """
+    draws, statistics = random_state(), _statistics(model)
+    outputs, arriving = [], []
+    for layer in model.layers:
+        x = layer.forward(x)
+        outputs.append(x)
+    dy = dy_of(x)
+    for layer in reversed(model.layers):
+        arriving.append(dy)
+        dy = layer.backward(dy)
+    for layer, name, value in statistics:
+        setattr(layer, name, value)
+    restore_random_state(draws)
+    return [Observation(layer.name, layer, to_cpu(y), to_cpu(dy), weight_gradient_norm(layer))
+            for layer, y, dy in zip(model.layers, outputs, reversed(arriving), strict=True)]
+
+
+def weight_gradient_norm(layer):
+    """The length of the gradient of a layer's weights, as the last backward pass left it."""
+    weights = [to_cpu(parameter.grad) for parameter in layer.parameters() if parameter.decay]
+    return float(np.sqrt(sum(np.vdot(grad, grad) for grad in weights)))
+
+
+def _statistics(model):
+    return [(layer, name, getattr(layer, name).copy()) for layer in model.walk() for name in layer.statistics]

@@ -1,0 +1,91 @@
+"""The training loop over (data, model, loss, optimizer), and what it remembers.
+
+    for each batch:   scores = model.forward(x)
+                      loss.forward(scores, y)
+                      model.backward(loss.backward())
+                      optimizer.step()
+"""
+
+import time
+from dataclasses import dataclass, field
+from math import isfinite
+
+from minidl.backend import asarray, draw_permutation
+from minidl.core import positive_integer
+from minidl.errors import ShapeError
+from minidl.losses import SoftmaxCrossEntropy
+
+
+@dataclass
+class History:
+    """One number per epoch: training loss and accuracy (averages over the epoch's batches), test accuracy."""
+
+    loss: list = field(default_factory=list)
+    accuracy: list = field(default_factory=list)
+    test_accuracy: list = field(default_factory=list)  # empty without test data
+    seconds: list = field(default_factory=list)
+
+    def line(self):
+        """The last epoch in words."""
+        test = f"   test accuracy {self.test_accuracy[-1]:.4f}" if self.test_accuracy else ""
+        return (f"epoch {len(self.loss):3d}   loss {self.loss[-1]:.4f}   accuracy {self.accuracy[-1]:.4f}{test}"
+                f"   {self.seconds[-1]:.1f} s")
+
+
+def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, prepare=asarray, report=print):
+    """Train a model: `epochs` times through all of x, in a new random order each time.
+
+    x: (N, ...) images or vectors    y: (N,) labels    test: (x_test, y_test), evaluated after every epoch, or None
+    loss: SoftmaxCrossEntropy() unless given
+    prepare: turns a batch of x into the model's input, such as Standardize(x_train); x itself may stay uint8
+    report: is called with one line per epoch; None for silence
+
+    Returns a History. The last, smaller batch is used too. If the loss stops being a number, training stops there
+    and the line says so.
+    """
+    loss = SoftmaxCrossEntropy() if loss is None else loss
+    epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
+    if len(x) != len(y) or not len(x):
+        raise ShapeError(f"fit: expected as many labels as images, and at least one; got {len(x)} images and "
+                         f"{len(y)} labels")
+    history = History()
+    for _ in range(epochs):
+        start, total, right = time.perf_counter(), 0, 0
+        model.train()
+        order = draw_permutation(len(x))
+        for first in range(0, len(x), batch_size):
+            rows = order[first:first + batch_size]
+            labels = asarray(y[rows])
+            scores = model.forward(prepare(x[rows]))
+            total += loss.forward(scores, labels) * len(rows)
+            right += (scores.argmax(axis=1) == labels).sum()
+            model.backward(loss.backward())
+            optimizer.step()
+        history.loss.append(float(total) / len(x))
+        history.accuracy.append(float(right) / len(x))
+        if test is not None:
+            history.test_accuracy.append(evaluate(model, *test, prepare=prepare))
+        history.seconds.append(time.perf_counter() - start)
+        if report:
+            report(history.line())
+        if not isfinite(history.loss[-1]):
+            if report:
+                report("the loss is no longer a number: training stopped. Try a smaller learning rate")
+            break
+    return history
+
+
+def evaluate(model, x, y, batch_size=500, prepare=asarray):
+    """The share of images that the model classifies rightly, in evaluation mode; the mode before is put back."""
+    if len(x) != len(y) or not len(x):
+        raise ShapeError(f"evaluate: expected as many labels as images, and at least one; got {len(x)} images and "
+                         f"{len(y)} labels")
+    modes = [(layer, layer.training, layer.keeping) for layer in model.walk()]
+    model.eval()
+    right = 0
+    for first in range(0, len(x), batch_size):
+        rows = slice(first, first + batch_size)
+        right += (model.forward(prepare(x[rows])).argmax(axis=1) == asarray(y[rows])).sum()
+    for layer, training, keeping in modes:
+        layer.training, layer.keeping = training, keeping
+    return float(right) / len(x)
