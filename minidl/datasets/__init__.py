@@ -1,0 +1,118 @@
+"""Data sets as arrays, and the two usual ways to scale them.
+
+    x_train, y_train, x_test, y_test, classes = load("shapes10")        x: (N, H, W, C) uint8, y: (N,) int64
+
+`shapes10` is drawn on the spot; the others are read from their official files, which are downloaded when they are not
+there. Where they lie: the argument `data_dir`, else the environment variable MINIDL_DATA, else the folder `datasets`
+of the checkout that minidl runs from, else ~/.cache/minidl.
+"""
+
+import difflib
+import os
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minidl.backend import float_type, to_cpu, xp
+from minidl.datasets import cifar, idx, shapes10
+from minidl.errors import DataError, ShapeError
+
+LOADERS = {
+    "shapes10": shapes10.load,
+    "mnist": idx.mnist,
+    "mnist10k": idx.mnist10k,
+    "fashion_mnist": idx.fashion_mnist,
+    "cifar10": cifar.cifar10,
+    "cifar100": cifar.cifar100,
+}
+
+
+class Dataset(NamedTuple):
+    """Images (N, H, W, C) uint8 and labels (N,) int64, to train and to test, on the CPU; the names of the classes."""
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: list
+
+
+def names():
+    """The names that `load` knows."""
+    return list(LOADERS)
+
+
+def load(name, data_dir=None):
+    """The data set of that name. DataError says what is missing or damaged, and the cure."""
+    if name not in LOADERS:
+        nearest = difflib.get_close_matches(str(name).lower().replace("-", "_"), LOADERS, n=1, cutoff=0)[0]
+        raise DataError(f"unknown data set {name!r}; known are {', '.join(LOADERS)}. Did you mean {nearest!r}?")
+    x_train, y_train, x_test, y_test, classes = LOADERS[name](data_folder(data_dir))
+    return Dataset(x_train, y_train, x_test, y_test, list(classes))
+
+
+def data_folder(data_dir=None):
+    """Where data sets lie. A folder that somebody named must exist; the default ones are made when needed."""
+    named = data_dir or os.environ.get("MINIDL_DATA")
+    if named:
+        folder = Path(named).expanduser()
+        if not folder.is_dir():
+            source = "data_dir" if data_dir else "the environment variable MINIDL_DATA"
+            raise DataError(f"{folder}, named by {source}, is no folder. Correct the name, or make the folder:  "
+                            f"mkdir -p {folder}")
+        return folder
+    checkout = Path(__file__).resolve().parents[2]
+    setup = checkout / "setup.cfg"
+    if setup.is_file() and "name = minidl\n" in setup.read_text(encoding="utf-8"):
+        return checkout / "datasets"
+    return Path.home() / ".cache" / "minidl"
+
+
+class Standardize:
+    """Scale images to mean 0 and spread 1 over the training set, for each colour channel by itself.
+
+        scale = Standardize(x_train)            scale(x) = (x - mean) / spread
+
+    x: (..., C) uint8 -> the same shape, in the backend's precision.            mean, spread: (C,) float64
+    The spread is the standard deviation over all N H W pixels; a channel that is the same everywhere becomes 0.
+    """
+
+    def __init__(self, x_train):
+        pixels = to_cpu(x_train)
+        if pixels.dtype != np.uint8 or pixels.ndim < 2 or pixels.size == 0:
+            raise ShapeError(f"Standardize: expected uint8 images (N, H, W, C), came {pixels.dtype} {pixels.shape}. "
+                             f"Give it x_train as load() returns it.")
+        # A byte has 256 values: how often each occurs, per channel, is all there is to know, and it is exact.
+        counts = sum(count_values(pixels[start:start + 1000]) for start in range(0, len(pixels), 1000))
+        number = prod(pixels.shape[:-1])
+        values = np.arange(256)
+        self.mean = (counts * values).sum(axis=1) / number
+        self.spread = np.sqrt((counts * (values - self.mean[:, None]) ** 2).sum(axis=1) / number)
+
+    def __call__(self, x):
+        channels = len(self.mean)
+        features = prod(x.shape[1:])
+        if x.ndim < 2 or features % channels:
+            raise ShapeError(f"Standardize: came {x.shape}, expected (..., {channels}) as the training set had.")
+        # mean and spread, repeated for every pixel of an image: NumPy is quick along long rows
+        mean = xp.asarray(np.tile(self.mean, features // channels), dtype=float_type())
+        spread = xp.asarray(np.tile(np.where(self.spread == 0, 1, self.spread), features // channels),
+                            dtype=float_type())
+        rows = xp.asarray(x).astype(float_type()).reshape(len(x), features)
+        rows -= mean
+        rows /= spread
+        return rows.reshape(x.shape)
+
+
+def count_values(pixels):
+    """How often each of the 256 values occurs in each channel of (..., C) bytes: (C, 256)."""
+    return np.stack([np.bincount(pixels[..., channel].ravel(), minlength=256) for channel in range(pixels.shape[-1])])
+
+
+def scale_to_unit(x):
+    """Bytes 0 to 255 -> numbers 0 to 1, in the backend's precision."""
+    scaled = xp.asarray(x).astype(float_type())
+    scaled /= 255
+    return scaled

@@ -1,0 +1,130 @@
+"""MNIST and Fashion-MNIST: grey images of 28x28 in idx files.
+
+An idx file is a magic number, 00 00 08 k, where 08 means bytes and k is the number of axes; then the length of each
+axis, as a big-endian 32-bit integer; then the bytes. LeCun, Cortes & Burges 1998, "The MNIST database".
+"""
+
+import gzip
+import sys
+import zlib
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from minidl.datasets.download import RemoteFile, fetch
+from minidl.errors import DataError
+
+CURE = "It is damaged, incomplete or another file: delete it and run this again, or fetch a fresh copy."
+DIGITS = [str(digit) for digit in range(10)]
+CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+
+def published(mirrors, files):
+    """{file name: RemoteFile} of the compressed files that all mirrors offer."""
+    return {name: RemoteFile(f"{name}.gz", size, sha256, tuple(f"{mirror}{name}.gz" for mirror in mirrors))
+            for name, size, sha256 in files}
+
+
+MNIST = published(
+    ["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"],
+    [(TRAIN_IMAGES, 9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+     (TRAIN_LABELS, 28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+     (TEST_IMAGES, 1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+     (TEST_LABELS, 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")])
+
+FASHION = published(
+    ["https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"],
+    [(TRAIN_IMAGES, 26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+     (TRAIN_LABELS, 29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+     (TEST_IMAGES, 4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+     (TEST_LABELS, 5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5")])
+
+
+def mnist(folder):
+    """All 70,000 digits; or, where only the 10,000 test images lie in the folder, those, split as `mnist10k` does."""
+    there = {name: find(folder, "mnist", name) for name in MNIST}
+    if there[TEST_IMAGES] and there[TEST_LABELS] and not (there[TRAIN_IMAGES] or there[TRAIN_LABELS]):
+        print(f"mnist: only the 10,000 test images are there, so 8,000 of them serve for training, 2,000 for testing. "
+              f"For all 70,000, save {MNIST[TRAIN_IMAGES].urls[0]} and {MNIST[TRAIN_LABELS].urls[0]} in "
+              f"{there[TEST_IMAGES].parent}.", file=sys.stderr)
+        return mnist10k(folder)
+    return four_files(folder, "mnist", MNIST, DIGITS)
+
+
+def mnist10k(folder):
+    """The 10,000 test images of MNIST, 8,000 of them to train and 2,000 to test: a small set of real digits.
+
+    The split is shuffled, always in the same way: the second half of the file is harder than the first.
+    """
+    x, y = pair(folder, "mnist", MNIST, TEST_IMAGES, TEST_LABELS, DIGITS)
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))
+    train, test = np.split(order, [len(x) * 8 // 10])
+    return x[train], y[train], x[test], y[test], DIGITS
+
+
+def fashion_mnist(folder):
+    """70,000 small pictures of clothes, in the format of MNIST and harder. Xiao, Rasul & Vollgraf 2017."""
+    return four_files(folder, "fashion-mnist", FASHION, CLOTHES)
+
+
+def four_files(folder, name, remote, classes):
+    return (*pair(folder, name, remote, TRAIN_IMAGES, TRAIN_LABELS, classes),
+            *pair(folder, name, remote, TEST_IMAGES, TEST_LABELS, classes), classes)
+
+
+def pair(folder, name, remote, images, labels, classes):
+    """Images (N, H, W, 1) uint8 and labels (N,) int64 from two files, downloaded if they are not in the folder."""
+    images, labels = (find(folder, name, file) or fetch(remote[file], folder / name) for file in (images, labels))
+    x, y = read_idx(images, axes=3), read_idx(labels, axes=1)
+    if len(x) != len(y):
+        raise DataError(f"{images} holds {len(x):,} images, {labels} {len(y):,} labels: they do not belong "
+                        f"together. Delete both and run this again, or fetch fresh copies.")
+    if len(y) and y.max() >= len(classes):
+        raise DataError(f"{labels}: label {y.max()} at place {y.argmax():,}; expected 0 to {len(classes) - 1}. {CURE}")
+    return x[..., None], y.astype(np.int64)
+
+
+SUBFOLDERS = {"mnist": ("mnist", "MNIST/raw"),
+              "fashion-mnist": ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw")}
+
+
+def find(folder, name, file):
+    """The path of an official file, under any of its usual spellings and places, or None.
+
+    Both sets call their files alike, so files that lie in `folder` itself are MNIST's, unless its name says fashion.
+    """
+    places = [folder / place for place in SUBFOLDERS[name]]
+    if folder.resolve().name.lower().startswith("fashion") == (name == "fashion-mnist"):
+        places.append(folder)
+    for place in places:
+        for spelling in (file, file.replace("-idx", ".idx")):
+            for path in (place / spelling, place / f"{spelling}.gz"):
+                if path.is_file():
+                    return path
+    return None
+
+
+def read_idx(path, axes):
+    """The array in an idx file of bytes with that many axes, packed by gzip or not."""
+    path = Path(path)
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as problem:
+            raise DataError(f"{path} cannot be unpacked ({problem}). {CURE}") from problem
+    start = 4 + 4 * axes
+    magic = bytes([0, 0, 8, axes])
+    if content[:4] != magic:
+        raise DataError(f"{path} is no idx file of bytes with {axes} axes: it begins with {content[:4].hex(' ')}, "
+                        f"expected {magic.hex(' ')}. {CURE}")
+    shape = tuple(np.frombuffer(content[4:start].ljust(4 * axes, b"\0"), ">u4").tolist())
+    if len(content) != start + prod(shape):
+        raise DataError(f"{path} holds {len(content):,} bytes; its header promises {start + prod(shape):,} "
+                        f"({' x '.join(map(str, shape))}). {CURE}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
