@@ -4,6 +4,7 @@
 """
 
 from minidl.backend import asarray, xp
+from minidl.core import in_range
 from minidl.errors import ShapeError, UserError
 
 
@@ -17,7 +18,17 @@ class SoftmaxCrossEntropy:
 
     Softmax and logarithm are taken together: their joint gradient is this simple, and subtracting the row's maximum
     first keeps exp from overflowing. Bridle 1990 (softmax). The same as torch.nn.CrossEntropyLoss.
+
+    label_smoothing: this share of the target goes to all classes alike, the right one included, so that no score has
+    to grow without bound. With target = (1 - label_smoothing) * onehot(label) + label_smoothing / classes:
+
+        loss = mean over the batch of the sum of -target * log p               dscores = (p - target) / N
+
+    Szegedy et al. 2015, arXiv:1512.00567, section 7.
     """
+
+    def __init__(self, label_smoothing=0.0):
+        self.label_smoothing = in_range(label_smoothing, "label_smoothing", 0, 1)
 
     def forward(self, scores, labels):
         labels = checked_labels(labels, scores)
@@ -26,14 +37,44 @@ class SoftmaxCrossEntropy:
         total = exponentials.sum(axis=1, keepdims=True)                         # (N, 1)
         rows = xp.arange(len(scores))
         self.saved = exponentials / total, rows, labels
-        return (xp.log(total[:, 0]) - shifted[rows, labels]).mean()
+        score = (1 - self.label_smoothing) * shifted[rows, labels]              # (N,), that of the target
+        if self.label_smoothing:
+            score += self.label_smoothing * shifted.mean(axis=1)
+        return (xp.log(total[:, 0]) - score).mean()
 
     def backward(self):
         probabilities, rows, labels = self.saved
-        dscores = probabilities.copy()
-        dscores[rows, labels] -= 1
+        dscores = probabilities - self.label_smoothing / probabilities.shape[1]
+        dscores[rows, labels] -= 1 - self.label_smoothing
         dscores /= len(dscores)
         return dscores
+
+
+class MeanSquaredError:
+    """The average square of the distance to the target.
+
+        loss = mean of (scores - target)²                  dscores = 2 (scores - target) / number of elements
+
+    scores, target: arrays of the same shape, (N, D) as a rule
+
+    The mean runs over all N * D elements, as in torch.nn.MSELoss; textbooks often sum over the D of one example, or
+    halve the square so that the 2 goes away. Legendre 1805 (least squares).
+    """
+
+    def forward(self, scores, target):
+        target = asarray(target).astype(scores.dtype, copy=False)
+        if target.shape != scores.shape:
+            cure = "One column is (N, 1): take target.reshape(-1, 1)" if scores.size == target.size else \
+                "Does the last layer have as many units as there are numbers to predict?"
+            raise ShapeError(f"target: expected the shape of the scores, {tuple(scores.shape)}; got {target.shape}. "
+                             f"{cure}")
+        distance = scores - target
+        self.saved = distance
+        return (distance * distance).mean()
+
+    def backward(self):
+        distance = self.saved
+        return distance * (2 / distance.size)
 
 
 def checked_labels(labels, scores):
