@@ -27,9 +27,9 @@ class Container(Layer):
     def hold(self, parts):
         """Take in the layers inside, given as {name: layer}; `parameters` and `walk` follow this order."""
         kind = type(self).__name__
-        for name, layer in parts.items():
+        for place, (name, layer) in enumerate(parts.items()):
             if not isinstance(layer, Layer):
-                raise UserError(f"{kind}: {name} is {layer!r}, which is not a layer" +
+                raise UserError(f"{kind}: place {place} holds {layer!r}, which is not a layer" +
                                 (f". Write {layer.__name__}(...)" if isinstance(layer, type) else ""))
             layer.name = name
         self.parts = list(parts.values())
@@ -187,13 +187,13 @@ class Sequential(Container):
     """
 
     def __init__(self, layers, input_shape=None):
-        self.layers = list(layers)
         counts, parts = Counter(), {}
-        for layer in self.layers:
+        for layer in layers:
             kind = type(layer).__name__.lower()
             counts[kind] += 1
             parts[f"{kind}_{counts[kind]}"] = layer
         self.hold(parts)
+        self.layers = self.parts
         if input_shape is not None:
             self.build(input_shape)
 
