@@ -3,6 +3,7 @@
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, pair, positive_integer
 from minidl.initializers import initial_array, initializer
+from minidl.ops.convolution import by_rows, correlate, input_gradient, weight_gradient
 from minidl.ops.windows import Windows, checked_padding, described
 from minidl.parallel import in_slices
 
@@ -41,8 +42,8 @@ class Conv2D(Convolution):
     stride: (SH, SW)    padding: (PH, PW) zeros on each side    OH = (H + 2 PH - KH) // SH + 1
 
     Computed by im2col: each window becomes a row of a matrix, so the sum above is one matrix product (Chellapilla,
-    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch. The seven loops
-    of the formula stand in `minidl.ops.windows.conv2d_loops`. Like every deep-learning library, this correlates: the
+    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch. How, and the
+    seven loops of the formula: `minidl.ops.convolution`. Like every deep-learning library, this correlates: the
     window is not flipped.
 
     padding: zeros around the image: a number, a pair (height, width), "valid" (none), or "same", which gives
@@ -59,11 +60,10 @@ class Conv2D(Convolution):
 
     def forward(self, x):
         self.check(x)
-        windows, kernel = self.windows, self.W.data.reshape(-1, self.filters)    # (KH*KW*C, F)
-        y = xp.empty((len(x), windows.OH, windows.OW, self.filters), x.dtype)
+        y = xp.empty((len(x), self.windows.OH, self.windows.OW, self.filters), x.dtype)
 
         def forward_slice(rows):
-            y[rows] = (windows.im2col(x[rows]) @ kernel).reshape(y[rows].shape)
+            correlate(self.windows, x[rows], self.W.data, out=y[rows])
             if self.bias:
                 y[rows] += self.b.data
 
@@ -73,23 +73,24 @@ class Conv2D(Convolution):
 
     def backward(self, dy):
         x = self.saved
-        windows, kernel = self.windows, self.W.data.reshape(-1, self.filters)    # (KH*KW*C, F)
         dx = xp.empty_like(x)
 
         def backward_slice(rows):
-            d = dy[rows].reshape(-1, self.filters)                               # (n*OH*OW, F)
-            dx[rows] = windows.col2im(d @ kernel.T, len(x[rows]))
-            return windows.im2col(x[rows]).T @ d, d.sum(axis=0)                  # this slice's share of dW and db
+            input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])
+            # this slice's share of dW and db
+            return [weight_gradient(self.windows, x[rows], dy[rows], self.W.data), dy[rows].sum((0, 1, 2))]
 
-        dW, db = zip(*in_slices(backward_slice, len(x), 2 * self.column_bytes(x)), strict=True)
-        self.W.grad[...] = sum(dW).reshape(self.W.grad.shape)
+        dW, db = in_slices(backward_slice, len(x), self.column_bytes(x), at_least=2 * self.W.data.nbytes)
+        self.W.grad[...] = dW
         if self.bias:
-            self.b.grad[...] = sum(db)
+            self.b.grad[...] = db
         return dx
 
     def column_bytes(self, x):
-        """Bytes of im2col's matrix for one image."""
-        return self.windows.OH * self.windows.OW * (self.W.data.size // self.filters) * x.dtype.itemsize
+        """Bytes of the gathered windows of one image."""
+        (KH, KW), C = self.kernel_size, x.shape[3]
+        height = self.windows.padded[0] if by_rows(self.windows, C) else self.windows.OH * KH
+        return height * self.windows.OW * KW * C * x.dtype.itemsize
 
     def __repr__(self):
         return f"Conv2D({self.filters}, {self.arguments()})"
@@ -143,12 +144,12 @@ class DepthwiseConv2D(Convolution):
                 dpixel += d * taps[k]                                            # a view: this adds into dpadded
                 dtaps[k] = (d * pixel).sum((0, 1, 2))                            # (C,)
             dx[rows] = windows.crop(dpadded)
-            return dtaps, d.sum((0, 1, 2))                                       # this slice's share of dW and db
+            return [dtaps, d.sum((0, 1, 2))]                                     # this slice's share of dW and db
 
-        dW, db = zip(*in_slices(backward_slice, len(x), 5 * x[:1].nbytes), strict=True)
-        self.W.grad[...] = sum(dW).reshape(self.W.grad.shape)
+        dW, db = in_slices(backward_slice, len(x), 5 * x[:1].nbytes)
+        self.W.grad[...] = dW.reshape(self.W.grad.shape)
         if self.bias:
-            self.b.grad[...] = sum(db)
+            self.b.grad[...] = db
         return dx
 
     def __repr__(self):
