@@ -139,8 +139,10 @@ lesson.claims.add(f"loss around step {LOOK_AT}: He < Xavier < std 0.01",
                   at_look["He"] < at_look["Xavier"] < at_look["std 0.01"],
                   published="0.34 < 1.06 < 2.30 (MNIST, 60,000 images)")
 if on_mnist:
-    for init_name, low, high, published in (("He", 0.24, 0.44, "0.341 (one batch, one run)"), ("Xavier", 0.6, 1.5, "1.064 (one batch, one run; the loss is falling fast there)"),
-                                            ("std 0.01", 2.28, 2.31, "2.301")):
+    for init_name, low, high, published in (
+            ("He", 0.24, 0.44, "0.341 (one batch, one run)"),
+            ("Xavier", 0.6, 1.5, "1.064 (one batch, one run, while the loss falls fast)"),
+            ("std 0.01", 2.28, 2.31, "2.301")):
         lesson.claims.add(f"{init_name}: the loss around step {LOOK_AT} is between {low} and {high}",
                           at_look[init_name], low <= at_look[init_name] <= high, published)
 lesson.claims.add("std 0.01: after all steps the loss is still that of guessing, ln 10 = 2.303", at_end["std 0.01"],

@@ -19,6 +19,8 @@ class SoftmaxCrossEntropy:
     first keeps exp from overflowing. Bridle 1990 (softmax). The same as torch.nn.CrossEntropyLoss.
     """
 
+    saved = None
+
     def forward(self, scores, labels):
         labels = checked_labels(labels, scores)
         shifted = scores - scores.max(axis=1, keepdims=True)                    # (N, classes)
@@ -29,6 +31,9 @@ class SoftmaxCrossEntropy:
         return (xp.log(total[:, 0]) - shifted[rows, labels]).mean()
 
     def backward(self):
+        if self.saved is None:
+            raise UserError("SoftmaxCrossEntropy: backward has nothing to work from. Call forward(scores, labels) "
+                            "before it")
         probabilities, rows, labels = self.saved
         dscores = probabilities.copy()
         dscores[rows, labels] -= 1

@@ -27,7 +27,7 @@ class Optimizer:
                             f"{len(self.all_parameters)} things. Pass model.parameters(), after model.build(...)")
         if len({id(p) for p in self.all_parameters}) < len(self.all_parameters):
             raise UserError(f"{type(self).__name__}: the same parameter was passed twice")
-        self.lr = in_range(lr, "lr", 0, float("inf"))
+        self.lr = self.number(lr, "lr", float("inf"))
         self.penalty = penalty
         self.flat = FlatParameters.of(self.all_parameters)
 
@@ -37,6 +37,12 @@ class Optimizer:
             raise UserError(f"{type(self).__name__}: another optimizer was made for some of these parameters since. "
                             f"Use that one, or make this one anew")
         w, g = self.flat.data, self.flat.grad
+        for parameter in self.all_parameters:
+            for kind, array, vector in (("data", parameter.data, w), ("grad", parameter.grad, g)):
+                if array.base is not vector:
+                    raise UserError(f"{type(self).__name__}: {parameter.name}.{kind} of shape {array.shape} is another "
+                                    f"array than the one this optimizer works on. Assign into it, as in "
+                                    f"self.{parameter.name}.{kind}[...] = ..., not over it")
         if self.penalty is not None:
             weights = slice(0, self.flat.decaying)
             g[weights] += self.penalty.gradient(w[weights])
@@ -68,7 +74,7 @@ class Momentum(Optimizer):
 
     def __init__(self, parameters, lr, momentum=0.9, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.momentum = in_range(momentum, "momentum", 0, 1)
+        self.momentum = self.number(momentum, "momentum", 1)
         self.v = self.zeros()
 
     def update(self, w, g):
@@ -86,7 +92,7 @@ class AdaGrad(Optimizer):
 
     def __init__(self, parameters, lr=0.01, eps=1e-10, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        self.eps = self.number(eps, "eps", float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -105,8 +111,8 @@ class RMSProp(Optimizer):
 
     def __init__(self, parameters, lr=0.01, decay=0.99, eps=1e-8, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.decay = in_range(decay, "decay", 0, 1)
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        self.decay = self.number(decay, "decay", 1)
+        self.eps = self.number(eps, "eps", float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -128,8 +134,8 @@ class Adam(Optimizer):
 
     def __init__(self, parameters, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.beta1, self.beta2 = in_range(beta1, "beta1", 0, 1), in_range(beta2, "beta2", 0, 1)
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        self.beta1, self.beta2 = self.number(beta1, "beta1", 1), self.number(beta2, "beta2", 1)
+        self.eps = self.number(eps, "eps", float("inf"))
         self.m, self.s, self.t = self.zeros(), self.zeros(), 0
 
     def update(self, w, g):

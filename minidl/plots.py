@@ -100,7 +100,8 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
     """A grid of histograms: a row per entry, a column per panel in it; the standard deviation stands in each panel.
 
     grid: {row title: {panel title: values}}    limits: {row title: (low, high)}, the ends of a row's axis
-    A row without limits takes them from its widest panel, so that a collapse in the others is seen. Where a third of the values or more are exactly 0, as behind a ReLU, they are counted in words and left out: their
+    A row without limits takes them from its widest panel, so that a collapse in the others is seen.
+    Where a third of the values or more are exactly 0, as behind a ReLU, they are counted in words and left out: their
     bar would hide the others.
     """
     rows, columns = len(grid), max(map(len, grid.values()))

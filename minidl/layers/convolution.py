@@ -25,11 +25,12 @@ class Conv2D(Layer):
     """
 
     def __init__(self, filters, kernel_size, stride=1, padding=0, init="he", bias=True):
-        self.filters = positive_integer(filters, "filters")
-        self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-        self.padding = checked_padding(padding)
+        self.filters = positive_integer(filters, "Conv2D filters")
+        self.kernel_size = pair(kernel_size, "Conv2D kernel_size")
+        self.stride = pair(stride, "Conv2D stride")
+        self.padding = checked_padding(padding, "Conv2D padding")
         self.init, self.bias = init, bias
-        initializer(init)  # a wrong name fails here, not at build
+        initializer(init, "Conv2D init")  # a wrong name fails here, not at build
 
     def build(self, input_shape):
         H, W, C = self.accept(input_shape, ("H", "W", "C"), cure="A grey image has one feature: (H, W, 1)")

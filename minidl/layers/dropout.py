@@ -15,7 +15,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate):
-        self.rate = in_range(rate, "rate", 0, 1)
+        self.rate = in_range(rate, "Dropout rate", 0, 1)
 
     def forward(self, x):
         self.check(x)
