@@ -27,7 +27,7 @@ class Optimizer:
                             f"{len(self.all_parameters)} things. Pass model.parameters(), after model.build(...)")
         if len({id(p) for p in self.all_parameters}) < len(self.all_parameters):
             raise UserError(f"{type(self).__name__}: the same parameter was passed twice")
-        self.lr = self.number(lr, "lr", float("inf"))
+        self.lr = in_range(lr, f"{type(self).__name__} lr", 0, float("inf"))
         self.penalty = penalty
         self.flat = FlatParameters.of(self.all_parameters)
 
@@ -74,7 +74,7 @@ class Momentum(Optimizer):
 
     def __init__(self, parameters, lr, momentum=0.9, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.momentum = self.number(momentum, "momentum", 1)
+        self.momentum = in_range(momentum, "Momentum momentum", 0, 1)
         self.v = self.zeros()
 
     def update(self, w, g):
@@ -92,7 +92,7 @@ class AdaGrad(Optimizer):
 
     def __init__(self, parameters, lr=0.01, eps=1e-10, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.eps = self.number(eps, "eps", float("inf"))
+        self.eps = in_range(eps, "AdaGrad eps", 0, float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -111,8 +111,8 @@ class RMSProp(Optimizer):
 
     def __init__(self, parameters, lr=0.01, decay=0.99, eps=1e-8, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.decay = self.number(decay, "decay", 1)
-        self.eps = self.number(eps, "eps", float("inf"))
+        self.decay = in_range(decay, "RMSProp decay", 0, 1)
+        self.eps = in_range(eps, "RMSProp eps", 0, float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -134,8 +134,9 @@ class Adam(Optimizer):
 
     def __init__(self, parameters, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, penalty=None):
         super().__init__(parameters, lr, penalty)
-        self.beta1, self.beta2 = self.number(beta1, "beta1", 1), self.number(beta2, "beta2", 1)
-        self.eps = self.number(eps, "eps", float("inf"))
+        self.beta1 = in_range(beta1, "Adam beta1", 0, 1)
+        self.beta2 = in_range(beta2, "Adam beta2", 0, 1)
+        self.eps = in_range(eps, "Adam eps", 0, float("inf"))
         self.m, self.s, self.t = self.zeros(), self.zeros(), 0
 
     def update(self, w, g):

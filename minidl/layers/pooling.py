@@ -26,8 +26,8 @@ class MaxPool2D(Layer):
         self.stride = self.size if stride is None else pair(stride, "MaxPool2D stride")
         self.padding = checked_padding(padding, "MaxPool2D padding")
         if not isinstance(self.padding, str) and any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
-            raise UserError(f"MaxPool2D padding={padding!r}: expected at most half the window {self.size}, or some windows "
-                            f"would see nothing but padding")
+            raise UserError(f"MaxPool2D padding={padding!r}: expected at most half the window {self.size}, or some "
+                            f"windows would see nothing but padding")
 
     def build(self, input_shape):
         H, W, C = self.accept(input_shape, ("H", "W", "C"))
