@@ -186,13 +186,11 @@ KEEPERS = [case for case in CASES if "flatten" not in case.name and "empty" not 
 def test_backward_needs_a_forward_in_training_mode(case):
     layer, x = case.layer(), case.x(np.float32)
     dy = np.ones((len(x), *case.make().build(case.shape[1:])), np.float32)
-    for _ in range(2):
+    for before in (lambda: None, lambda: (layer.forward(x), layer.eval()), lambda: layer.forward(x)):
+        before()
         with pytest.raises(UserError) as caught:
             layer.backward(dy)
         assert_says(caught, "backward has nothing to work from", "Run forward in training mode", "call train()")
-        layer.forward(x)     # kept ...
-        layer.eval()         # ... and thrown away
-        layer.forward(x)
 
 
 @TABLE

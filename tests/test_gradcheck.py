@@ -175,6 +175,21 @@ def test_the_worst_element_is_named_with_both_values():
     assert f"W[2, 1] explicit {bad.explicit:.8g}, numeric {bad.numeric:.8g}" in str(report)
 
 
+def test_small_elements_beside_large_ones_count():
+    """An error of a hundredth of a per cent in a gradient 200 times smaller than the largest."""
+    layer = planted(Dense, backward=after_backward(
+        lambda s, x, dy, dx: s.W.grad.__setitem__(1, s.W.grad[1] * 1.0001)))(1, bias=False)
+    report = check_layer(layer, tie_free((5, 2)) * [1, 0.005])
+    assert [finding.verdict for finding in report.findings] == ["pass", "fail"], str(report)
+    assert report.findings[1].index == (1, 0)
+    assert abs(report.findings[1].max_relative_error - 1e-4) < 1e-6
+
+
+def test_a_gradient_that_is_no_number_is_infinitely_wrong():
+    finding = check_layer(*BUGS["dense: the gradient is not a number"][:2]).findings[1]
+    assert (finding.tensor, finding.verdict, finding.max_relative_error) == ("W", "fail", float("inf"))
+
+
 def test_backward_that_returns_another_shape():
     for result in (lambda dy: dy[:1], lambda dy: None, lambda dy: 0.0):
         layer = planted(ReLU, backward=lambda s, dy, result=result: result(dy))()
