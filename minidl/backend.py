@@ -30,7 +30,7 @@ class Namespace:
             raise AttributeError(f"xp.{name} is left out on purpose: draw with minidl.backend.draw_normal() and its "
                                  f"relatives, so that one seed gives the same numbers on both backends")
         if _state.backend is None:
-            use(os.environ.get("MINIDL_BACKEND") or "numpy")
+            _start()
             return getattr(self, name)
         raise AttributeError(f"{_state.backend} has no function {name!r}")
 
@@ -66,8 +66,15 @@ def use(name):
 def backend_name():
     """The name of the array library in use: "numpy" or "cupy"."""
     if _state.backend is None:
-        use(os.environ.get("MINIDL_BACKEND") or "numpy")
+        _start()
     return _state.backend
+
+
+def _start():
+    """What the environment asks for, at the first use of the backend."""
+    use(os.environ.get("MINIDL_BACKEND") or "numpy")
+    if os.environ.get("MINIDL_THREADS"):
+        threads()
 
 
 def _probed_cupy():

@@ -289,8 +289,8 @@ SUMMARY = """\
 layer                                                        output shape  parameters  multiply-adds  bytes kept
 ----------------------------------------------------------------------------------------------------------------
 input                                                        (4, 3, 2)
-residual_1     Residual(body of 2, shortcut of 0 layers)     (4, 3, 2)
-  body         Sequential(2 layers)                          (4, 3, 2)
+residual_1     Residual(body of 2, shortcut of 0 layers)     (4, 3, 2)             38          4,320       1,920
+  body         Sequential(2 layers)                          (4, 3, 2)             38          4,320       1,920
     conv2d_1   Conv2D(2, 3, padding=1)                       (4, 3, 2)             38          4,320         960
     relu_1     ReLU()                                        (4, 3, 2)                                       960
   shortcut     Sequential(0 layers)                          (4, 3, 2)
@@ -364,7 +364,7 @@ MISTAKES = [
     (lambda: Concat([ReLU(), "relu"]), "Concat: expected a layer or a list of layers, got 'relu'"),
     (lambda: Sequential([Concat([[], ReLU(), Conv2D(2, 3)])], input_shape=(5, 4, 3)),
      "concat_1: Concat(3 branches): for input (5, 4, 3) branch_1 gives (5, 4, 3), branch_3 gives (3, 2, 2)"),
-    (lambda: Sequential([Residual([])]).summary(), "Sequential is not built yet"),
+    (lambda: Sequential([Residual([])]).summary(), "Sequential(1 layers) is not built yet"),
     (lambda: Sequential([ReLU()], input_shape=(3,)).summary(batch_size=0), "batch_size=0: expected a whole number"),
     (lambda: SoftmaxCrossEntropy(label_smoothing=1.0), "label_smoothing=1.0: expected a number in [0, 1)"),
     (lambda: SoftmaxCrossEntropy(0.1).forward(asarray(np.zeros((2, 3))), [0, 3]), "3 is not the number of a class"),
@@ -403,9 +403,14 @@ def test_one_layer_may_not_stand_at_two_places_at_any_depth():
 def test_a_container_knows_its_input():
     layer = Residual(Dense(3))
     layer.build((3,))
-    assert "Residual: expected an array of the numpy backend" in error_text(layer.forward, [[1.0, 2.0, 3.0]])
-    assert "the input is int64; scale the pixels first" in error_text(layer.forward, np.zeros((2, 3), np.int64))
-    assert "expected input of shape (N, 3), got (2, 4)" in error_text(layer.forward, asarray(np.zeros((2, 4))))
+    for x, text in (([[1.0, 2.0, 3.0]], "0 layers): expected an array of the numpy backend, got builtins.list"),
+                    (np.zeros((2, 3), np.int64), "expected an array of fractional numbers, got int64 numbers"),
+                    (np.zeros((2, 3)), "expected an array of float32, as the model's parameters are, got float64"),
+                    (asarray(np.zeros((2, 4))), "expected input of shape (N, 3), got (2, 4)")):
+        assert text in error_text(layer.forward, x)
+    layer.forward(asarray(np.zeros((2, 3))))
+    text = error_text(layer.backward, asarray(np.zeros((2, 4))))
+    assert "backward expected dy of the output's shape (N, 3), got (2, 4)" in text
 
 
 def test_printing():

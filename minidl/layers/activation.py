@@ -42,7 +42,7 @@ class LeakyReLU(Layer):
     """
 
     def __init__(self, slope=0.01):
-        self.slope = in_range(slope, "slope", 0, 1)
+        self.slope = in_range(slope, "LeakyReLU slope", 0, 1)
 
     def forward(self, x):
         self.check(x)
