@@ -204,10 +204,19 @@ def test_depthwise_equals_a_convolution_that_does_not_mix_features():
             assert abs(layer.forward(x)[..., c:c + 1] - y).max() < 1e-14
 
 
-def test_dropout_of_maps_drops_whole_maps():
+def test_the_size_of_first_weights_follows_the_inputs_of_one_output():
+    for make, fans in ((lambda init: Conv2D(5, (3, 2), init=init), (3 * 2 * 4, 3 * 2 * 5)),
+                       (lambda init: DepthwiseConv2D((3, 2), init=init), (3 * 2, 3 * 2))):
+        met = []
+        make(lambda shape, fan_in, fan_out, met=met: met.append((fan_in, fan_out)) or np.zeros(shape)).build((6, 7, 4))
+        assert met == [fans]
+
+
+def test_dropout_of_maps_drops_whole_maps_of_each_image_by_itself():
     x = asarray(np.ones((40, 4, 5, 30)))
     y = built(Dropout(0.25, maps=True), x).forward(x)
     assert (y == y[:, :1, :1, :]).all() and y.dtype == x.dtype
+    assert len(np.unique(y[:, 0, 0], axis=0)) == 40
     assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
     assert float((y[:, 0, 0] == 0).mean()) == pytest.approx(0.25, abs=0.05)  # 1200 maps
 
@@ -318,8 +327,11 @@ def test_summary_indents_what_is_nested_and_counts_for_a_batch():
 
 
 def test_an_array_that_two_layers_keep_counts_once():
-    model = Sequential([ReLU(), Dense(2)], input_shape=(5,))  # Dense keeps the very array that ReLU gave and keeps
-    assert [model.kept_bytes(7)[layer] for layer in model.layers] == [7 * 5 * 4, 0]
+    # Dense keeps a view of the very array that ReLU gave and keeps; the mask of Dropout is its own
+    model = Sequential([ReLU(), Flatten(), Dense(2), Dropout(0.5)], input_shape=(5, 1))
+    draws = random_state()
+    assert [model.kept_bytes(7)[layer] for layer in model.layers] == [7 * 5 * 4, 0, 0, 7 * 2 * 4]
+    assert random_state() == draws
     model = Sequential([MaxPool2D(2)], input_shape=(4, 6, 1))
     assert sum(model.kept_bytes(3).values()) == 3 * (24 + 6) * 4
 
