@@ -63,8 +63,8 @@ class OnParameters:
                 raise ShapeError(f"load_state_dict: {name} of {kind} has shape {array.shape}, in the state "
                                  f"{state[name].shape}. Was it saved with another model?")
         for name, array in mine.items():
-            value = state[name].astype(array.dtype)
-            setattr(self, name, xp.asarray(value) if value.ndim else value.item())
+            value = state[name]
+            setattr(self, name, xp.asarray(value.astype(array.dtype)) if value.ndim else value.item())
 
 
 class Optimizer(OnParameters):

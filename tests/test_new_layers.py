@@ -144,16 +144,18 @@ def test_erf_against_the_standard_library():
     x = np.concatenate([np.linspace(-7, 7, 4001), [-np.inf, np.inf, 1e-300, 0.46875, -0.46875]])
     exact = np.array([math.erf(value) for value in x])
     assert abs(erf(x) - exact).max() < 1e-15
-    single = erf(x.astype(np.float32))
-    assert single.dtype == np.float32 and abs(single - exact).max() < 1e-6
-    assert np.isnan(erf(np.array([np.nan])))[0]
+    single = x.astype(np.float32)
+    exact = np.array([math.erf(value) for value in single])
+    assert erf(single).dtype == np.float32 and abs(erf(single) - exact).max() < 1e-6
+    for dtype in (np.float32, np.float64):
+        assert np.isnan(erf(np.array([np.nan], dtype)))[0]
 
 
 def test_gelu_is_exact_and_keeps_the_type():
     x = asarray([[-1.0, 0.0, 1.0, 2.0]])
     y = built(GELU(), x).forward(x)
     assert y.dtype == np.float32
-    assert y[0].tolist() == pytest.approx([-0.15865525, 0.0, 0.84134475, 1.9544997], abs=1e-7)
+    assert y[0].tolist() == pytest.approx([-0.15865525, 0.0, 0.84134475, 1.9544997], abs=1e-6)
 
 
 def test_average_pool_counts_padding_as_zeros():
@@ -467,6 +469,7 @@ def test_a_run_resumed_from_its_state_goes_on_as_if_nothing_had_happened(make, t
     begun.lr = begun.lr / 2  # as a schedule does
     np.savez(tmp_path / "state.npz", **begun.state_dict())
     resumed = make(weights())
+    resumed.lr = 1  # a whole number, whose type must not stick
     resumed.flat.data[...] = begun.flat.data
     with np.load(tmp_path / "state.npz") as state:
         resumed.load_state_dict(dict(state))
