@@ -72,7 +72,10 @@ def backend_name():
 
 def _start():
     """What the environment asks for, at the first use of the backend."""
-    use(os.environ.get("MINIDL_BACKEND") or "numpy")
+    name = os.environ.get("MINIDL_BACKEND") or "numpy"
+    if name not in BACKENDS:
+        raise BackendError(f"MINIDL_BACKEND={name!r}: expected one of {', '.join(BACKENDS)}")
+    use(name)
     if os.environ.get("MINIDL_THREADS"):
         threads()
 
@@ -151,7 +154,7 @@ def threads(count=None):
         limit_blas(count)
     elif _state.threads is None:
         wish = os.environ.get("MINIDL_THREADS", "")
-        if wish and not (wish.isdigit() and int(wish) >= 1):
+        if wish and not (wish.isdecimal() and int(wish) >= 1):
             raise UserError(f"MINIDL_THREADS={wish!r}: expected a whole number of at least 1")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         threads(int(wish) if wish else cores)

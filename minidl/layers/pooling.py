@@ -136,10 +136,11 @@ class GlobalAveragePool2D(Layer):
 
     def forward(self, x):
         self.check(x)
+        self.saved = x.shape
         return x.mean((1, 2))                                        # (N, C)
 
     def backward(self, dy):
-        H, W, C = self.input_shape
-        dx = xp.empty((len(dy), H, W, C), dy.dtype)
+        N, H, W, C = self.saved
+        dx = xp.empty((N, H, W, C), dy.dtype)
         dx[...] = dy[:, None, None, :] / (H * W)                     # (N, 1, 1, C), the same for every pixel
         return dx
