@@ -12,8 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl import Sequential
-from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Sigmoid, Tanh
+from minidl import Concat, Residual, Sequential
+from minidl.layers import (
+    GELU,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
 
 
 @dataclass
@@ -102,6 +118,24 @@ CASES = [
     Case("sequential-nested-frozen", nested, (5, 6, 7, 2), "frozen"),
     Case("sequential-mlp", lambda: Sequential([Dense(6), Sigmoid(), Dense(4), BatchNorm(), ReLU(), Dense(3)]), (7, 5)),
     Case("sequential-empty", lambda: Sequential([]), (3, 4)),
+    Case("depthwise-3x2-s2x1-p1x0", lambda: DepthwiseConv2D((3, 2), stride=(2, 1), padding=(1, 0)), (5, 8, 7, 3)),
+    Case("depthwise-2x4-s3-same-nobias", lambda: DepthwiseConv2D((2, 4), stride=3, padding="same", bias=False),
+         (4, 8, 7, 3)),
+    Case("averagepool-2x2", lambda: AveragePool2D(2), (3, 7, 5, 4)),
+    Case("averagepool-3x2-s1x2-p1", lambda: AveragePool2D((3, 2), stride=(1, 2), padding=1), (4, 5, 7, 2)),
+    Case("averagepool-2x3-s3-same", lambda: AveragePool2D((2, 3), stride=3, padding="same"), (4, 5, 8, 6)),
+    Case("globalaveragepool", GlobalAveragePool2D, (3, 4, 5, 2)),
+    Case("leakyrelu-7", LeakyReLU, (3, 7)),
+    Case("leakyrelu-0.3-4x5x2", lambda: LeakyReLU(0.3), (3, 4, 5, 2)),
+    Case("gelu-7", GELU, (3, 7)),
+    Case("gelu-4x5x2", GELU, (3, 4, 5, 2)),
+    Case("layernorm-7", LayerNorm, (3, 7)),
+    Case("layernorm-4x5x3-eps", lambda: LayerNorm(eps=0.3), (2, 4, 5, 3)),
+    Case("dropout-0.4-maps", lambda: Dropout(0.4, maps=True), (3, 4, 5, 6)),
+    Case("residual", lambda: Residual([Conv2D(2, 3, padding=1), BatchNorm(), Tanh()]), (5, 4, 6, 2)),
+    Case("residual-shortcut", lambda: Residual([Conv2D(3, 3, stride=2, padding=1), GELU()], Conv2D(3, 1, stride=2)),
+         (4, 5, 7, 2)),
+    Case("concat", lambda: Concat([Conv2D(2, 1), [Tanh(), Conv2D(4, 3, padding=1)], []]), (2, 5, 4, 3)),
 ]
 
 

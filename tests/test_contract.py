@@ -581,5 +581,7 @@ def test_summary():
     assert rows[4] == ["batchnorm_1", "BatchNorm()", "(4,", "3,", "3)", "6"]
     assert rows[5] == ["relu_1", "ReLU()", "(4,", "3,", "3)"]
     assert rows[6] == ["sequential_1", "Sequential(2", "layers)", "(4,)", "148"]     # 36*4 + 4
-    assert rows[7] == ["dense_1", "Dense(2)", "(2,)", "10"]
+    assert rows[7] == ["flatten_1", "Flatten()", "(36,)"]
+    assert rows[8] == ["dense_1", "Dense(4)", "(4,)", "148"]
+    assert rows[9] == ["dense_1", "Dense(2)", "(2,)", "10"]
     assert model().summary().splitlines()[-1] == "191 parameters, and 6 running statistics that are not trained"

@@ -42,5 +42,8 @@ class Dense(Layer):
             self.b.grad[...] = dy.sum(axis=0)
         return dy @ self.W.data.T                                            # (N, D)
 
+    def multiply_adds(self):
+        return self.W.data.size
+
     def __repr__(self):
         return f"Dense({self.units})"

@@ -6,7 +6,7 @@ N images of H x W pixels and C features, windows of KH x KW, OH x OW places wher
 """
 
 from minidl.backend import xp
-from minidl.core import pair
+from minidl.core import pair, short
 from minidl.errors import ShapeError, UserError
 
 
@@ -79,6 +79,13 @@ def checked_padding(value, what):
             raise UserError(f"{what}={value!r}: expected \"same\", \"valid\", a whole number, or a pair of them")
         return value
     return pair(value, what, least=0)
+
+
+def described(size, stride, padding, usual_stride):
+    """The arguments of a window as the code would write them: `3, stride=2, padding='same'`."""
+    stride = "" if stride == usual_stride else f", stride={short(stride)}"
+    padding = "" if padding == (0, 0) else f", padding={short(padding)}"
+    return f"{short(size)}{stride}{padding}"
 
 
 def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):
