@@ -14,7 +14,7 @@ help:
 	@echo "make lesson LESSON=03          run another lesson of the folder lessons/"
 	@echo "make lesson FLAGS='--data cifar10 --seeds 3'    hand flags to it; --help lists them"
 	@echo "make test                      run the tests"
-	@echo "make test-slow                 run the slow tests too"
+	@echo "make test-slow                 run the slow tests (whole lessons, trained networks)"
 	@echo "make lint                      check the style of the code"
 	@echo "make clean                     delete the environment and everything made"
 
@@ -25,7 +25,7 @@ test: $(ready)
 	$(python) -m pytest -q -m "not slow" $(FLAGS)
 
 test-slow: $(ready)
-	$(python) -m pytest -q $(FLAGS)
+	$(python) -m pytest -q -m slow $(FLAGS)
 
 lint: $(ready)
 	$(python) -m ruff check .

@@ -30,7 +30,7 @@ class Namespace:
             raise AttributeError(f"xp.{name} is left out on purpose: draw with minidl.backend.draw_normal() and its "
                                  f"relatives, so that one seed gives the same numbers on both backends")
         if _state.backend is None:
-            use(os.environ.get("MINIDL_BACKEND") or "numpy")
+            _start()
             return getattr(self, name)
         raise AttributeError(f"{_state.backend} has no function {name!r}")
 
@@ -66,8 +66,18 @@ def use(name):
 def backend_name():
     """The name of the array library in use: "numpy" or "cupy"."""
     if _state.backend is None:
-        use(os.environ.get("MINIDL_BACKEND") or "numpy")
+        _start()
     return _state.backend
+
+
+def _start():
+    """What the environment asks for, at the first use of the backend."""
+    name = os.environ.get("MINIDL_BACKEND") or "numpy"
+    if name not in BACKENDS:
+        raise BackendError(f"MINIDL_BACKEND={name!r}: expected one of {', '.join(BACKENDS)}")
+    use(name)
+    if os.environ.get("MINIDL_THREADS"):
+        threads()
 
 
 def _probed_cupy():
@@ -144,7 +154,7 @@ def threads(count=None):
         limit_blas(count)
     elif _state.threads is None:
         wish = os.environ.get("MINIDL_THREADS", "")
-        if wish and not (wish.isdigit() and int(wish) >= 1):
+        if wish and not (wish.isdecimal() and int(wish) >= 1):
             raise UserError(f"MINIDL_THREADS={wish!r}: expected a whole number of at least 1")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         threads(int(wish) if wish else cores)

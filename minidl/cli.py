@@ -1,0 +1,106 @@
+"""The command `minidl`: lessons, data sets and a look at the installation from the command line.
+
+    minidl lesson                 list the lessons
+    minidl lesson 02 --fast       run one; --help after its number lists its flags
+    minidl data                   list the data sets
+    minidl data cifar10           load one, downloading it if it is not there yet
+    minidl doctor                 what is installed, what is missing, and the command that cures it
+"""
+
+import argparse
+import os
+import platform
+import runpy
+import sys
+from pathlib import Path
+
+import minidl
+from minidl import backend, datasets
+from minidl.errors import BackendError, UserError
+
+LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+
+
+def main(arguments=None):
+    """Run one subcommand; returns the exit status: 0 all well, 1 something is wrong, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="minidl", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"minidl {minidl.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    lesson_parser = commands.add_parser("lesson", help="list the lessons or run one", add_help=False)
+    lesson_parser.add_argument("number", nargs="?", help="the lesson's number, such as 02")
+    lesson_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the lesson itself")
+    data_parser = commands.add_parser("data", help="list the data sets or fetch one")
+    data_parser.add_argument("name", nargs="?", help="one of " + ", ".join(datasets.names()))
+    data_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
+    commands.add_parser("doctor", help="say what is installed and what is missing")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.command == "lesson":
+            return lesson(chosen.number, chosen.flags)
+        if chosen.command == "data":
+            return data(chosen.name, chosen.data_dir)
+        return doctor()
+    except UserError as error:
+        print(f"minidl {chosen.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def lesson(number, flags):
+    """Run the lesson script whose name starts with `number`; without one, list them all."""
+    scripts = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
+    if not scripts:
+        raise UserError("the lessons are not part of the installed package: clone the project and run this there")
+    if number is None:
+        for script in scripts:
+            print(f"{script.stem[:2]}  {script.read_text(encoding='utf-8').splitlines()[1]}")
+        return 0
+    wanted = [script for script in scripts if script.stem[:2] == number.zfill(2)]
+    if not wanted:
+        raise UserError(f"there is no lesson {number}; there are {', '.join(script.stem[:2] for script in scripts)}")
+    sys.argv = [str(wanted[0]), *flags]
+    runpy.run_path(str(wanted[0]), run_name="__main__")
+    return 0
+
+
+def data(name, data_dir):
+    """Load one data set and describe it; without a name, list those that are known."""
+    if name is None:
+        print(f"data sets: {', '.join(datasets.names())}\nthey lie in: {datasets.data_folder(data_dir)}")
+        return 0
+    x_train, y_train, x_test, y_test, classes = datasets.load(name, data_dir)
+    print(f"{name}: {len(x_train):,} training and {len(x_test):,} test images of {x_train.shape[1:]}, "
+          f"{len(classes)} classes: {', '.join(classes)}")
+    return 0
+
+
+def doctor():
+    """Print what minidl stands on. Status 1 when something that was asked for cannot work."""
+    import numpy
+    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    status = 0
+    lines = [("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+             ("minidl", minidl.__version__), ("NumPy", numpy.__version__),
+             ("BLAS", f"{blas['name']} {blas['version']}"), ("threads", str(backend.threads()))]
+    try:
+        backend.use("cupy")
+        import cupy
+        device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        free, total = cupy.cuda.runtime.memGetInfo()
+        lines += [("CuPy", cupy.__version__), ("GPU", f"{device['name'].decode()}, {free / 2**30:.1f} of "
+                                                      f"{total / 2**30:.1f} GiB free")]
+    except BackendError as error:
+        wanted = os.environ.get("MINIDL_BACKEND") == "cupy"
+        status = 1 if wanted else status
+        lines.append(("GPU", f"{'FAULT' if wanted else 'not in use'}: {error}"))
+    finally:
+        backend.use("numpy")
+    try:
+        lines.append(("data", str(datasets.data_folder())))
+    except UserError as error:
+        status = 1
+        lines.append(("data", f"FAULT: {error}"))
+    for name, text in lines:
+        print(f"{name:8} {text}")
+    print("all well" if status == 0 else "something needs your attention: see FAULT above")
+    return status

@@ -3,6 +3,8 @@
 Layers know nothing of optimizers, losses or devices. An optimizer meets a layer only at its parameters.
 """
 
+from math import prod
+
 import numpy as np
 
 from minidl.backend import xp
@@ -53,7 +55,7 @@ class FlatParameters:
     def of(cls, parameters):
         """The flat vectors of just these parameters: those that an earlier optimizer made, or new ones."""
         pack = parameters[0].pack
-        if pack is not None and {id(p) for p in pack.parameters} == {id(p) for p in parameters}:
+        if pack is not None and len(parameters) == len(pack.parameters) and all(p.pack is pack for p in parameters):
             return pack
         return cls(parameters)
 
@@ -164,15 +166,22 @@ class Layer:
 
     def check(self, x):
         """Raise a ShapeError unless x is a batch of inputs of the shape that the layer was built for."""
+        if not isinstance(x, xp.ndarray) or x.dtype.kind != "f":
+            got = f"{x.dtype} numbers" if isinstance(x, xp.ndarray) else f"{type(x).__module__}.{type(x).__name__}"
+            raise UserError(f"{self.label()}: expected an array of fractional numbers, got {got}. "
+                            f"Pass minidl.asarray(x), pixels as minidl.asarray(x / 255)")
         if self.input_shape is None:
             raise UserError(f"{self.label()} is not built yet: call build(input_shape) first, for this input "
                             f"build({tuple(x.shape[1:])})")
         if x.shape[1:] != self.input_shape:
-            expected = ", ".join(["N", *map(str, self.input_shape)])
-            cure = "Is the batch axis missing?" if x.shape == self.input_shape else \
-                "A layer is built for one shape: build it anew for another"
-            raise ShapeError(f"{self.label()}: expected input of shape ({expected}{',' * (x.ndim == 1)}), "
-                             f"got {tuple(x.shape)}. {cure}")
+            expected = ", ".join(["N", *map(str, self.input_shape)]) + "," * (not self.input_shape)
+            if x.shape == self.input_shape:
+                cure = "Is the batch axis missing?"
+            elif x.ndim > 2 and (prod(x.shape[1:]),) == self.input_shape:
+                cure = "Put Flatten() before it?"
+            else:
+                cure = "A layer is built for one shape: build it anew for another"
+            raise ShapeError(f"{self.label()}: expected input of shape ({expected}), got {tuple(x.shape)}. {cure}")
 
     def __repr__(self):
         return f"{type(self).__name__}()"

@@ -111,7 +111,7 @@ def _double(layer, input_shape):
             setattr(part, name, getattr(part, name).astype(np.float64))
     for parameter in layer.parameters():
         parameter.data, parameter.pack = parameter.data.astype(np.float64), None
-        parameter.grad = xp.zeros_like(parameter.data)
+        parameter.grad = xp.full_like(parameter.data, xp.nan)  # what backward adds to, or leaves out, stays nan
     return layer
 
 
@@ -129,9 +129,19 @@ def _check(layer, x, tolerance, largest):
         restore_random_state(draws)  # dropout draws the same mask every time
         return layer.forward(x).copy()  # a copy, because Flatten and its like return a view of x
 
+    x_before = x.copy()
     dy = draw_normal(forward().shape)
+    dy_before, grads = dy.copy(), [parameter.grad for parameter in layer.parameters()]
     y = forward()
     dx = layer.backward(dy)
+    for name, array, before in (("its input x", x, x_before), ("dy", dy, dy_before)):
+        if not xp.array_equal(array, before):
+            raise UserError(f"{layer!r}: forward or backward changed {name}, which belongs to another layer too. "
+                            f"Work on a copy, and write a = a * b instead of a *= b")
+    for parameter, grad in zip(layer.parameters(), grads, strict=True):
+        if parameter.grad is not grad:
+            raise UserError(f"{layer!r}: backward put a new array in place of {parameter.name}.grad, which no "
+                            f"optimizer would see. Assign into it: self.{parameter.name}.grad[...] = ...")
     if not hasattr(dx, "shape") or dx.shape != x.shape:
         raise ShapeError(f"{layer!r}: backward returned {getattr(dx, 'shape', dx)!r}; expected the gradient of the "
                          f"input, of shape {x.shape}")
@@ -169,7 +179,7 @@ def _slope(forward, values, index, dy):
 
 def _finding(name, shape, chosen, explicit, numeric, noise, tolerance):
     size = np.maximum(abs(explicit), abs(numeric))
-    floor = max(1e-3 * abs(numeric).max(), noise / tolerance)
+    floor = max(1e-3 * abs(numeric).max(), noise / tolerance, np.finfo(np.float64).tiny)  # all zero: no error
     error = abs(explicit - numeric) / np.maximum(size, floor)
     error[~np.isfinite(error)] = np.inf
     worst = int(error.argmax())

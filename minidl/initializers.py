@@ -22,8 +22,11 @@ from minidl.errors import ShapeError, UserError
 NAMES = ("zeros", "normal:0.01", "xavier", "glorot", "he")
 
 
-def initializer(init):
-    """The function (shape, fan_in, fan_out) -> array that `init` names, or `init` itself if it is one already."""
+def initializer(init, what="init"):
+    """The function (shape, fan_in, fan_out) -> array that `init` names, or `init` itself if it is one already.
+
+    what: names the argument in the error.
+    """
     if callable(init):
         return init
     if init == "zeros":
@@ -35,13 +38,13 @@ def initializer(init):
             return normal(float(init.removeprefix("normal:")))
         except ValueError:
             pass  # falls through to the message below
-    raise UserError(f"init={init!r}: expected one of {', '.join(NAMES)} (any number after 'normal:'), "
+    raise UserError(f"{what}={init!r}: expected one of {', '.join(NAMES)} (any number after 'normal:'), "
                     f"or a function (shape, fan_in, fan_out) -> array")
 
 
 def initial_array(init, shape, fan_in, fan_out):
     """The first values of a weight array, from an initializer's name or function."""
-    array = asarray(initializer(init)(shape, fan_in, fan_out)).astype(float_type(), copy=False)
+    array = asarray(initializer(init)(shape, fan_in, fan_out)).astype(float_type())  # a copy, never init's own
     if array.shape != tuple(shape):
         raise ShapeError(f"init={init!r} returned an array of shape {array.shape}; expected {tuple(shape)}")
     return array

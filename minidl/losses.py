@@ -8,7 +8,25 @@ from minidl.core import in_range
 from minidl.errors import ShapeError, UserError
 
 
-class SoftmaxCrossEntropy:
+class Loss:
+    """What losses share: the memory from forward to backward, and the error where there is none."""
+
+    target = "target"  # what the second argument of forward is called
+    _saved = None
+
+    @property
+    def saved(self):
+        if self._saved is None:
+            raise UserError(f"{type(self).__name__}: backward has nothing to work from. Call forward(scores, "
+                            f"{self.target}) before it")
+        return self._saved
+
+    @saved.setter
+    def saved(self, value):
+        self._saved = value
+
+
+class SoftmaxCrossEntropy(Loss):
     """Minus the logarithm of the probability that the network gives to the right class.
 
         p = softmax(scores) = exp(scores) / sum of exp(scores)         loss = mean over the batch of -log p[label]
@@ -27,8 +45,10 @@ class SoftmaxCrossEntropy:
     Szegedy et al. 2015, arXiv:1512.00567, section 7.
     """
 
+    target = "labels"
+
     def __init__(self, label_smoothing=0.0):
-        self.label_smoothing = in_range(label_smoothing, "label_smoothing", 0, 1)
+        self.label_smoothing = in_range(label_smoothing, "SoftmaxCrossEntropy label_smoothing", 0, 1)
 
     def forward(self, scores, labels):
         labels = checked_labels(labels, scores)
@@ -50,7 +70,7 @@ class SoftmaxCrossEntropy:
         return dscores
 
 
-class MeanSquaredError:
+class MeanSquaredError(Loss):
     """The average square of the distance to the target.
 
         loss = mean of (scores - target)²                  dscores = 2 (scores - target) / number of elements

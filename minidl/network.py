@@ -3,8 +3,6 @@
 import contextlib
 import copy
 import os
-import tempfile
-import zipfile
 from collections import Counter
 from functools import reduce
 from itertools import accumulate
@@ -21,8 +19,10 @@ class Container(Layer):
     """What all networks share: the layers inside, their names, a look at the whole, saving and loading.
 
     A container calls `hold` with its parts when it is made; its `build` leaves their output shapes in
-    `output_shapes`, in the same order. Names nest: "residual_1.body.conv2d_1.W".
+    `output_shapes`, in the same order, and its own in `output_shape`. Names nest: "residual_1.body.conv2d_1.W".
     """
+
+    output_shape = None
 
     def hold(self, parts):
         """Take in the layers inside, given as {name: layer}; `parameters` and `walk` follow this order."""
@@ -52,16 +52,25 @@ class Container(Layer):
 
     def check(self, x):
         """The model's door: x must be an array of the backend in use, of the model's precision and input shape."""
-        kind = type(self).__name__
         if not isinstance(x, xp.ndarray):
-            raise UserError(f"{kind}: expected an array of the {backend_name()} backend, got "
+            raise UserError(f"{self.label()}: expected an array of the {backend_name()} backend, got "
                             f"{type(x).__module__}.{type(x).__name__}. Pass minidl.asarray(x)")
         expected = next((parameter.data.dtype for parameter in self.parameters()), x.dtype)
-        if x.dtype != expected or x.dtype.kind != "f":
-            cure = "scale the pixels first, as in minidl.asarray(x / 255)" if x.dtype.kind in "iu" else \
-                "pass minidl.asarray(x)"
-            raise UserError(f"{kind}: the model computes in {expected}, the input is {x.dtype}; {cure}")
+        if x.dtype.kind == "f" and x.dtype != expected:
+            raise UserError(f"{self.label()}: expected an array of {expected}, as the model's parameters are, got "
+                            f"{x.dtype}. Pass x.astype(\"{expected}\"), or minidl.asarray(x) for the precision in use")
         super().check(x)
+
+    def check_gradient(self, dy):
+        """The model's back door: dy must have the shape of the output."""
+        if self.output_shape is not None and dy.shape[1:] != self.output_shape:
+            expected = ", ".join(["N", *map(str, self.output_shape)])
+            raise ShapeError(f"{self.label()}: backward expected dy of the output's shape ({expected}), "
+                             f"got {tuple(dy.shape)}")
+
+    def require_built(self):
+        if self.input_shape is None:
+            raise UserError(f"{self.label()} is not built yet: give it an input_shape, or call build(input_shape)")
 
     # -- what a model weighs
 
@@ -70,23 +79,20 @@ class Container(Layer):
 
         batch_size: also show what a training step with so many inputs takes: the multiply-adds of the forward pass
         (those of convolutions and Dense layers; backward takes about twice as many) and the bytes that each layer
-        keeps for backward.
+        keeps for backward. The line of a container sums up the indented ones below it.
         """
-        if self.input_shape is None:
-            raise UserError(f"{type(self).__name__} is not built yet: give it an input_shape, or call "
-                            f"build(input_shape)")
+        self.require_built()
         kept = {} if batch_size is None else self.kept_bytes(batch_size)
         rows = [["layer", "", "output shape", "parameters"], ["input", "", str(self.input_shape), ""]]
         if kept:
             rows[0] += ["multiply-adds", "bytes kept"]
             rows[1] += ["", ""]
         for depth, layer, shape in self.table():
-            leaf = not layer.sublayers()
             numbers = [sum(parameter.data.size for parameter in layer.parameters())]
             if kept:
-                numbers += [layer.multiply_adds() * batch_size, kept[layer]]
+                numbers += [layer.multiply_adds() * batch_size, sum(kept[part] for part in layer.walk())]
             rows.append(["  " * depth + layer.name, repr(layer), str(shape),
-                         *(f"{number:,}" if number and leaf else "" for number in numbers)])
+                         *(f"{number:,}" if number else "" for number in numbers)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(f"{cell:{'>' if k >= 3 else '<'}{width}}"
                            for k, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
@@ -133,31 +139,36 @@ class Container(Layer):
 
     def state_dict(self):
         """Everything that a trained model consists of, by name: {"dense_1.W": array, ...}, as NumPy arrays."""
+        self.require_built()
         return {name: to_cpu(array).copy() for name, array in _named_arrays(self)}
 
     def load_state_dict(self, state):
         """Take over the arrays of a state_dict. Names and shapes must match; otherwise nothing is changed."""
+        self.require_built()
         arrays = dict(_named_arrays(self))
         if missing := [name for name in arrays if name not in state]:
             raise UserError(f"load_state_dict: {missing[0]!r} is missing ({len(missing)} in all). Was the state saved "
-                            f"from the same architecture, and is this model built?")
+                            f"from the same architecture?")
         if unknown := [name for name in state if name not in arrays]:
             raise UserError(f"load_state_dict: this model has no {unknown[0]!r} ({len(unknown)} unknown in all). "
-                            f"Was the state saved from the same architecture, and is this model built?")
+                            f"Was the state saved from the same architecture?")
         for name, array in arrays.items():
+            kind = getattr(getattr(state[name], "dtype", None), "kind", None)
+            if kind is None or kind not in "fiu":
+                raise UserError(f"load_state_dict: {name} is no array of numbers in the state, but {state[name]!r:.60}")
             if array.shape != state[name].shape:
                 raise ShapeError(f"load_state_dict: {name} has shape {array.shape} in this model, "
-                                 f"{state[name].shape} in the state")
+                                 f"{state[name].shape} in the state. Was it saved from the same architecture?")
         for name, array in arrays.items():
             array[...] = xp.asarray(state[name]).astype(array.dtype)
 
     def save(self, path):
         """Write the state to an .npz file: the whole file or nothing, so a full disk cannot leave half of one."""
-        path = os.fspath(path)
-        descriptor, temporary = tempfile.mkstemp(suffix=".part", dir=os.path.dirname(path) or ".")
+        state, path = self.state_dict(), os.fspath(path)
+        temporary = f"{path}.{os.getpid()}.part"
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, **self.state_dict())
+            with open(temporary, "wb") as file:
+                np.savez(file, **state)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -167,11 +178,11 @@ class Container(Layer):
     def load(self, path):
         """Take over the state that `save` wrote to `path`."""
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 state = {name: archive[name] for name in archive.files}
         except FileNotFoundError:
             raise DataError(f"{os.fspath(path)}: no such file. Was the model saved elsewhere?") from None
-        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as reason:
+        except Exception as reason:  # zipfile and NumPy stumble over a damaged file with a dozen kinds of error
             raise DataError(f"{os.fspath(path)}: not a complete model file ({reason}). Save the model anew") from reason
         self.load_state_dict(state)
 
@@ -203,6 +214,7 @@ class Sequential(Container):
         for layer in self.layers:
             shape = layer.build(shape)
             self.output_shapes.append(shape)
+        self.output_shape = shape
         return shape
 
     def forward(self, x):
@@ -212,6 +224,7 @@ class Sequential(Container):
         return x
 
     def backward(self, dy):
+        self.check_gradient(dy)
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy
@@ -244,6 +257,7 @@ class Residual(Container):
             raise ShapeError(f"{self.label()}: for input {shape} the body gives {body}, the shortcut {shortcut}; they "
                              f"are added, so both must be equal. A 1x1 Conv2D as shortcut changes features and, by its "
                              f"stride, height and width")
+        self.output_shape = body
         return body
 
     def forward(self, x):
@@ -251,6 +265,7 @@ class Residual(Container):
         return self.body.forward(x) + self.shortcut.forward(x)
 
     def backward(self, dy):
+        self.check_gradient(dy)
         return self.body.backward(dy) + self.shortcut.backward(dy)
 
     def __repr__(self):
@@ -286,13 +301,15 @@ class Concat(Container):
                                  f"a padding=\"same\" missing, or a stride?")
         ends = list(accumulate(other[-1] for other in self.output_shapes))
         self.borders = ends[:-1]  # where in y the features of one branch end and those of the next begin
-        return (*first[:-1], ends[-1])
+        self.output_shape = (*first[:-1], ends[-1])
+        return self.output_shape
 
     def forward(self, x):
         self.check(x)
         return xp.concatenate([branch.forward(x) for branch in self.branches], axis=-1)
 
     def backward(self, dy):
+        self.check_gradient(dy)
         parts = xp.split(dy, self.borders, axis=-1)
         return reduce(xp.add, (branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)))
 

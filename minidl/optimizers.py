@@ -8,8 +8,6 @@ how an average starts.
 import contextlib
 from math import sqrt
 
-import numpy as np
-
 from minidl.backend import to_cpu, xp
 from minidl.core import FlatParameters, Parameter, in_range
 from minidl.errors import ShapeError, UserError
@@ -37,6 +35,13 @@ class OnParameters:
         if any(parameter.pack is not self.flat for parameter in self.all_parameters):
             raise UserError(f"{type(self).__name__}: another optimizer was made for some of these parameters since. "
                             f"Use that one, or make this one anew")
+        for parameter in self.all_parameters:
+            for kind, array, vector in (("data", parameter.data, self.flat.data),
+                                        ("grad", parameter.grad, self.flat.grad)):
+                if array.base is not vector:
+                    raise UserError(f"{type(self).__name__}: {parameter.name}.{kind} of shape {array.shape} is another "
+                                    f"array than the one this optimizer works on. Assign into it, as in "
+                                    f"self.{parameter.name}.{kind}[...] = ..., not over it")
         return self.flat.data, self.flat.grad
 
     def zeros(self):
@@ -49,18 +54,17 @@ class OnParameters:
 
     def load_state_dict(self, state):
         """Take over a state_dict. Names and shapes must match; otherwise nothing is changed."""
-        kind, mine = type(self).__name__, self.state_dict()
+        kind, mine, state = type(self).__name__, self.state_dict(), {key: to_cpu(state[key]) for key in state}
         if mine.keys() != state.keys():
             raise UserError(f"load_state_dict: {kind} remembers {', '.join(mine)}; the state holds {', '.join(state)}. "
                             f"Was it saved from another optimizer?")
         for name, array in mine.items():
-            if array.shape != np.shape(state[name]):
+            if array.shape != state[name].shape:
                 raise ShapeError(f"load_state_dict: {name} of {kind} has shape {array.shape}, in the state "
-                                 f"{np.shape(state[name])}. Was it saved with another model?")
+                                 f"{state[name].shape}. Was it saved with another model?")
         for name, array in mine.items():
-            number = array.ndim == 0
-            setattr(self, name, np.asarray(state[name]).item() if number else
-                    xp.asarray(state[name]).astype(array.dtype))
+            value = state[name]
+            setattr(self, name, xp.asarray(value.astype(array.dtype)) if value.ndim else value.item())
 
 
 class Optimizer(OnParameters):
@@ -76,9 +80,9 @@ class Optimizer(OnParameters):
 
     def __init__(self, parameters, lr, penalty=None, clip=None):
         super().__init__(parameters)
-        self.lr = in_range(lr, "lr", 0, float("inf"))
+        self.lr = in_range(lr, f"{type(self).__name__} lr", 0, float("inf"))
         self.penalty = penalty
-        self.clip = clip if clip is None else in_range(clip, "clip", 0, float("inf"))
+        self.clip = clip if clip is None else in_range(clip, f"{type(self).__name__} clip", 0, float("inf"))
 
     def step(self):
         """Change the parameters once, by the gradients that the last backward pass left in them."""
@@ -100,7 +104,7 @@ def clip_by_global_norm(parameters, limit):
     torch.nn.utils.clip_grad_norm_. Returns |g| as it was, an array of one number.
     Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, Algorithm 1.
     """
-    parameters, limit = list(parameters), in_range(limit, "limit", 0, float("inf"))
+    parameters, limit = list(parameters), in_range(limit, "clip_by_global_norm limit", 0, float("inf"))
     norm = xp.sqrt(sum((parameter.grad * parameter.grad).sum() for parameter in parameters))
     for parameter in parameters:
         parameter.grad *= xp.minimum(limit / (norm + 1e-6), 1)
@@ -133,7 +137,7 @@ class Momentum(Optimizer):
 
     def __init__(self, parameters, lr, momentum=0.9, penalty=None, nesterov=False, clip=None):
         super().__init__(parameters, lr, penalty, clip)
-        self.momentum, self.nesterov = in_range(momentum, "momentum", 0, 1), nesterov
+        self.momentum, self.nesterov = in_range(momentum, "Momentum momentum", 0, 1), nesterov
         self.v = self.zeros()
 
     def update(self, w, g):
@@ -153,7 +157,7 @@ class AdaGrad(Optimizer):
 
     def __init__(self, parameters, lr=0.01, eps=1e-10, penalty=None, clip=None):
         super().__init__(parameters, lr, penalty, clip)
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        self.eps = in_range(eps, "AdaGrad eps", 0, float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -174,8 +178,8 @@ class RMSProp(Optimizer):
 
     def __init__(self, parameters, lr=0.01, decay=0.99, eps=1e-8, penalty=None, clip=None):
         super().__init__(parameters, lr, penalty, clip)
-        self.decay = in_range(decay, "decay", 0, 1)
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        self.decay = in_range(decay, "RMSProp decay", 0, 1)
+        self.eps = in_range(eps, "RMSProp eps", 0, float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -199,8 +203,9 @@ class Adam(Optimizer):
 
     def __init__(self, parameters, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, penalty=None, clip=None):
         super().__init__(parameters, lr, penalty, clip)
-        self.beta1, self.beta2 = in_range(beta1, "beta1", 0, 1), in_range(beta2, "beta2", 0, 1)
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        kind = type(self).__name__
+        self.beta1, self.beta2 = in_range(beta1, f"{kind} beta1", 0, 1), in_range(beta2, f"{kind} beta2", 0, 1)
+        self.eps = in_range(eps, f"{kind} eps", 0, float("inf"))
         self.m, self.s, self.t = self.zeros(), self.zeros(), 0
 
     def update(self, w, g):
@@ -225,7 +230,7 @@ class AdamW(Adam):
 
     def __init__(self, parameters, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, decay=0.01, penalty=None, clip=None):
         super().__init__(parameters, lr, beta1, beta2, eps, penalty, clip)
-        self.decay = in_range(decay, "decay", 0, float("inf"))
+        self.decay = in_range(decay, "AdamW decay", 0, float("inf"))
 
     def update(self, w, g):
         w[:self.flat.decaying] *= 1 - self.lr * self.decay
@@ -250,7 +255,7 @@ class MovingAverage(OnParameters):
 
     def __init__(self, parameters, decay=0.999):
         super().__init__(parameters)
-        self.decay = in_range(decay, "decay", 0, 1)
+        self.decay = in_range(decay, "MovingAverage decay", 0, 1)
         self.average, self.t = self.flat.data.copy(), 0
 
     def update(self):

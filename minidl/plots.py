@@ -55,29 +55,34 @@ def bars(values, groups, title, ylabel, reference=None):
         return figure
 
 
-def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=None):
+def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=None, reference=None,
+           colors=None):
     """One panel per entry, one line per label in it, all panels on the same scale.
 
     panels: {panel title: {label: (x, y)}}    limits: the ends of the y axis    logarithmic: whether y is
+    reference: (height, text) of a dashed line in every panel    colors: {label: colour}, else in the usual order
     A line that is zero throughout cannot stand on a logarithmic axis: the panel says so in words.
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    with canvas(rows, columns, title, sharex=True, sharey=True) as (figure, axes):
+    size = (10, 6) if len(panels) == 1 else None
+    with canvas(rows, columns, title, size, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
             zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
             for k, (label, (x, y)) in enumerate(lines.items()):
                 if label not in zero:
-                    axis.plot(x, y, label=label, color=COLORS[k % len(COLORS)])
+                    axis.plot(x, y, label=label, color=(colors or {}).get(label, COLORS[k % len(COLORS)]))
             if zero:
                 axis.text(0.5, 0.5, "exactly 0:\n" + "\n".join(zero), transform=axis.transAxes, ha="center",
                           va="center", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
+            if reference:
+                axis.axhline(reference[0], color="black", linestyle="--", linewidth=1.5, label=reference[1])
             if logarithmic:
                 axis.set_yscale("log")
             if limits:
                 axis.set_ylim(limits)
-            if len(panels) > 1 or name:
-                axis.set_title(name)
+            axis.set_title(name)
+            axis.locator_params(axis="x", nbins=5)
         for axis in axes.flat[len(panels):]:
             axis.set_visible(False)
         for axis in axes[-1]:
@@ -91,29 +96,41 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
         return figure
 
 
-def histograms(grid, title, xlabel, bins=50):
-    """A grid of histograms: a row per entry, a column per panel in it, heights as shares of the row's values.
+def histograms(grid, title, xlabel, limits=None, bins=40):
+    """A grid of histograms: a row per entry, a column per panel in it; the standard deviation stands in each panel.
 
-    grid: {row title: {panel title: (values, (low, high))}}; values outside [low, high] are left out of the picture.
-    Where nearly all values fall into one bin, the panel says so, because such a spike is easily missed.
+    grid: {row title: {panel title: values}}    limits: {row title: (low, high)}, the ends of a row's axis
+    A row without limits takes them from its widest panel, so that a collapse in the others is seen.
+    Where a third of the values or more are exactly 0, as behind a ReLU, they are counted in words and left out: their
+    bar would hide the others.
     """
     rows, columns = len(grid), max(map(len, grid.values()))
-    with canvas(rows, columns, title, size=(2.6 * columns + 1, 2.1 * rows + 1)) as (figure, axes):
+    with canvas(rows, columns, title, size=(2.9 * columns + 1, 2.1 * rows + 1)) as (figure, axes):
         for row, (name, panels) in enumerate(grid.items()):
             axes[row, 0].set_ylabel(name)
-            for axis, (panel, (values, limits)) in zip(axes[row], panels.items(), strict=False):
+            ends = (limits or {}).get(name) or _common_ends(panels.values())
+            for axis, (panel, values) in zip(axes[row], panels.items(), strict=False):
                 values = np.asarray(values).ravel()
-                counts, edges = np.histogram(values, bins=bins, range=limits)
-                axis.bar(edges[:-1], counts / len(values), np.diff(edges), align="edge",
-                         color=COLORS[row % len(COLORS)])
-                axis.set_xlim(limits)
+                text = f"std {values.std():.2g}"
+                zeros = float((values == 0).mean())
+                if zeros > 1 / 3:
+                    values, text = values[values != 0], f"{text}\n{zeros:.0%} are 0"
+                counts, edges = np.histogram(values, bins=bins, range=ends)
+                axis.bar(edges[:-1], counts, np.diff(edges), align="edge", color=COLORS[row % len(COLORS)])
+                axis.set_xlim(ends)
+                axis.set_ylim(0, 1.35 * max(counts.max(), 1))  # room for the text
                 axis.set_yticks([])
+                axis.locator_params(axis="x", nbins=3)
                 axis.grid(visible=False)
+                axis.text(0.97, 0.95, text, transform=axis.transAxes, ha="right", va="top", fontsize=12)
                 if row == 0:
                     axis.set_title(panel)
-                spread = values.std()
-                axis.text(0.97, 0.93, f"std {spread:.2g}", transform=axis.transAxes, ha="right", va="top",
-                          bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}, fontsize=12)
         for axis in axes[-1]:
             axis.set_xlabel(xlabel)
         return figure
+
+
+def _common_ends(arrays):
+    """Three to four standard deviations of the widest array: from 0 if nothing is negative, else on both sides."""
+    widest = max(float(np.std(values)) for values in arrays) or 1
+    return (-3 * widest, 3 * widest) if any(np.min(values) < 0 for values in arrays) else (0, 4 * widest)

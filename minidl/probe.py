@@ -40,16 +40,18 @@ def probe(model, x, dy_of):
     """
     draws, statistics = random_state(), _statistics(model)
     outputs, arriving = [], []
-    for layer in model.layers:
-        x = layer.forward(x)
-        outputs.append(x)
-    dy = dy_of(x)
-    for layer in reversed(model.layers):
-        arriving.append(dy)
-        dy = layer.backward(dy)
-    for layer, name, value in statistics:
-        setattr(layer, name, value)
-    restore_random_state(draws)
+    try:
+        for layer in model.layers:
+            x = layer.forward(x)
+            outputs.append(x)
+        dy = dy_of(x)
+        for layer in reversed(model.layers):
+            arriving.append(dy)
+            dy = layer.backward(dy)
+    finally:
+        for layer, name, value in statistics:
+            setattr(layer, name, value)
+        restore_random_state(draws)
     return [Observation(layer.name, layer, to_cpu(y), to_cpu(dy), weight_gradient_norm(layer))
             for layer, y, dy in zip(model.layers, outputs, reversed(arriving), strict=True)]
 

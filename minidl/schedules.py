@@ -16,11 +16,6 @@ from minidl.core import in_range, positive_integer
 from minidl.errors import UserError
 
 
-def rate(value, what="lr"):
-    """`value` if it can be a learning rate; `what` names the argument in the error."""
-    return in_range(value, what, 0, inf)
-
-
 class Constant:
     """The same learning rate throughout.
 
@@ -28,7 +23,7 @@ class Constant:
     """
 
     def __init__(self, lr):
-        self.lr = rate(lr)
+        self.lr = in_range(lr, "Constant lr", 0, inf)
 
     def __call__(self, progress):
         return self.lr
@@ -44,7 +39,8 @@ class PiecewiseConstant:
     """
 
     def __init__(self, rates, borders):
-        self.rates, self.borders = [rate(lr, "rates") for lr in rates], [in_range(b, "borders", 0, 1) for b in borders]
+        self.rates = [in_range(lr, "PiecewiseConstant rates", 0, inf) for lr in rates]
+        self.borders = [in_range(border, "PiecewiseConstant borders", 0, 1) for border in borders]
         if len(self.rates) != len(self.borders) + 1 or self.borders != sorted(self.borders):
             raise UserError(f"PiecewiseConstant: expected rising borders, one fewer than rates; got {len(self.rates)} "
                             f"rates and the borders {self.borders}")
@@ -65,7 +61,8 @@ class Cosine:
     """
 
     def __init__(self, lr, final=0.0, warmup=0.0):
-        self.lr, self.final, self.warmup = rate(lr), rate(final, "final"), in_range(warmup, "warmup", 0, 1)
+        self.lr, self.final = in_range(lr, "Cosine lr", 0, inf), in_range(final, "Cosine final", 0, inf)
+        self.warmup = in_range(warmup, "Cosine warmup", 0, 1)
 
     def __call__(self, progress):
         if progress < self.warmup:
@@ -86,8 +83,9 @@ class Triangular:
     """
 
     def __init__(self, lr, peak=0.5, start=0.0, final=0.0):
-        self.lr, self.peak = rate(lr), in_range(peak, "peak", 0, 1)
-        self.start, self.final = rate(start, "start"), rate(final, "final")
+        self.lr, self.peak = in_range(lr, "Triangular lr", 0, inf), in_range(peak, "Triangular peak", 0, 1)
+        self.start = in_range(start, "Triangular start", 0, inf)
+        self.final = in_range(final, "Triangular final", 0, inf)
 
     def __call__(self, progress):
         if progress < self.peak:
@@ -107,11 +105,13 @@ class ReduceOnPlateau:
     """
 
     def __init__(self, lr, factor=0.1, patience=10, threshold=1e-4, least=0.0, better="lower"):
-        self.lr, self.factor, self.least = rate(lr), in_range(factor, "factor", 0, 1), rate(least, "least")
-        self.patience = 0 if patience == 0 else positive_integer(patience, "patience")
-        self.threshold = in_range(threshold, "threshold", 0, 1)
+        self.lr = in_range(lr, "ReduceOnPlateau lr", 0, inf)
+        self.least = in_range(least, "ReduceOnPlateau least", 0, inf)
+        self.factor = in_range(factor, "ReduceOnPlateau factor", 0, 1)
+        self.patience = 0 if patience == 0 else positive_integer(patience, "ReduceOnPlateau patience")
+        self.threshold = in_range(threshold, "ReduceOnPlateau threshold", 0, 1)
         if better not in ("lower", "higher"):
-            raise UserError(f"better={better!r}: expected \"lower\" or \"higher\"")
+            raise UserError(f"ReduceOnPlateau better={better!r}: expected \"lower\" or \"higher\"")
         self.better = better
         self.best, self.waiting = inf if better == "lower" else -inf, 0
 

@@ -13,7 +13,7 @@ from math import ceil, isfinite
 from minidl.backend import asarray, draw_permutation
 from minidl.core import positive_integer
 from minidl.errors import ShapeError
-from minidl.losses import SoftmaxCrossEntropy
+from minidl.losses import SoftmaxCrossEntropy, checked_labels
 
 
 @dataclass
@@ -91,9 +91,12 @@ def evaluate(model, x, y, batch_size=500, prepare=asarray):
     modes = [(layer, layer.training, layer.keeping) for layer in model.walk()]
     model.eval()
     right = 0
-    for first in range(0, len(x), batch_size):
-        rows = slice(first, first + batch_size)
-        right += (model.forward(prepare(x[rows])).argmax(axis=1) == asarray(y[rows])).sum()
-    for layer, training, keeping in modes:
-        layer.training, layer.keeping = training, keeping
+    try:
+        for first in range(0, len(x), batch_size):
+            rows = slice(first, first + batch_size)
+            scores = model.forward(prepare(x[rows]))
+            right += (scores.argmax(axis=1) == checked_labels(y[rows], scores)).sum()
+    finally:
+        for layer, training, keeping in modes:
+            layer.training, layer.keeping = training, keeping
     return float(right) / len(x)

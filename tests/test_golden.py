@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from golden.cases import DTYPES, SNAPSHOTS, STEPS, TABLE, first_weights, gradient, losses_observed, numbers
 
-from minidl.backend import asarray, precision, to_cpu
+from minidl import parallel
+from minidl.backend import asarray, precision, threads, to_cpu
 from minidl.core import Parameter
 from minidl.optimizers import MovingAverage
 
@@ -136,6 +137,17 @@ def test_equals_the_golden_file(kind, case, dtype, golden):
     theirs = {name.removeprefix(start): array for name, array in golden[kind].items() if name.startswith(start)}
     assert theirs, f"{kind}.npz does not hold {start}: run tests/golden/make_golden.py"
     compare(kind, case, dtype, theirs)
+
+
+def test_slices_of_one_image_on_two_threads_make_no_difference(golden, monkeypatch):
+    monkeypatch.setattr(parallel, "SLICE_BYTES", 1)
+    before = threads()
+    try:
+        threads(2)
+        for case in TABLE["layers"]:
+            test_equals_the_golden_file("layers", case, "float64", golden)
+    finally:
+        threads(before)
 
 
 def test_golden_files_hold_the_table_and_nothing_else(golden):

@@ -42,17 +42,17 @@ class LeakyReLU(Layer):
     """
 
     def __init__(self, slope=0.01):
-        self.slope = in_range(slope, "slope", 0, 1)
+        self.slope = in_range(slope, "LeakyReLU slope", 0, 1)
 
     def forward(self, x):
         self.check(x)
-        positive = x > 0
-        self.saved = positive
-        return xp.where(positive, x, self.slope * x)
+        y = xp.maximum(x, self.slope * x)                                    # slope < 1: the larger one is right
+        self.saved = y
+        return y
 
     def backward(self, dy):
-        positive = self.saved
-        return xp.where(positive, dy, self.slope * dy)
+        y = self.saved
+        return dy * xp.maximum(y > 0, dy.dtype.type(self.slope))             # 1 where y > 0, else slope
 
     def __repr__(self):
         return f"LeakyReLU({self.slope:g})"

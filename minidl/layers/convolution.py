@@ -12,10 +12,12 @@ class Convolution(Layer):
     """What convolutions share: their arguments, and how their parameters are made."""
 
     def __init__(self, kernel_size, stride, padding, init, bias):
-        self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
-        self.padding = checked_padding(padding)
+        kind = type(self).__name__
+        self.kernel_size = pair(kernel_size, f"{kind} kernel_size")
+        self.stride = pair(stride, f"{kind} stride")
+        self.padding = checked_padding(padding, f"{kind} padding")
         self.init, self.bias = init, bias
-        initializer(init)  # a wrong name fails here, not at build
+        initializer(init, f"{kind} init")  # a wrong name fails here, not at build
 
     def build(self, input_shape):
         H, W, C = self.accept(input_shape, ("H", "W", "C"), cure="A grey image has one feature: (H, W, 1)")
@@ -51,7 +53,7 @@ class Conv2D(Convolution):
     """
 
     def __init__(self, filters, kernel_size, stride=1, padding=0, init="he", bias=True):
-        self.filters = positive_integer(filters, "filters")
+        self.filters = positive_integer(filters, "Conv2D filters")
         super().__init__(kernel_size, stride, padding, init, bias)
 
     def weights(self, KH, KW, C):

@@ -16,9 +16,9 @@ class Dense(Layer):
     """
 
     def __init__(self, units, init="he", bias=True):
-        self.units = positive_integer(units, "units")
+        self.units = positive_integer(units, "Dense units")
         self.init, self.bias = init, bias
-        initializer(init)  # a wrong name fails here, not at build
+        initializer(init, "Dense init")  # a wrong name fails here, not at build
 
     def build(self, input_shape):
         (D,) = self.accept(input_shape, ("D",), cure="Put Flatten() before it?")

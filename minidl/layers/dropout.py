@@ -19,7 +19,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, rate, maps=False):
-        self.rate, self.maps = in_range(rate, "rate", 0, 1), maps
+        self.rate, self.maps = in_range(rate, "Dropout rate", 0, 1), maps
 
     def build(self, input_shape):
         return self.accept(input_shape, ("H", "W", "C") if self.maps else None,

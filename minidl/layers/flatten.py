@@ -16,7 +16,7 @@ class Flatten(Layer):
 
     def forward(self, x):
         self.check(x)
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), prod(self.input_shape))
 
     def backward(self, dy):
         return dy.reshape(len(dy), *self.input_shape)

@@ -22,8 +22,8 @@ class BatchNorm(Layer):
     statistics = ("running_mean", "running_var")
 
     def __init__(self, momentum=0.9, eps=1e-5):
-        self.momentum = in_range(momentum, "momentum", 0, 1)
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        self.momentum = in_range(momentum, "BatchNorm momentum", 0, 1)
+        self.eps = in_range(eps, "BatchNorm eps", 0, float("inf"))
 
     def build(self, input_shape):
         *_, C = shape = self.accept(input_shape)
@@ -73,7 +73,7 @@ class LayerNorm(Layer):
     """
 
     def __init__(self, eps=1e-5):
-        self.eps = in_range(eps, "eps", 0, float("inf"))
+        self.eps = in_range(eps, "LayerNorm eps", 0, float("inf"))
 
     def build(self, input_shape):
         *_, C = shape = self.accept(input_shape)

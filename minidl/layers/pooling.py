@@ -21,12 +21,13 @@ class Pooling(Layer):
     border = 0  # what padding is filled with
 
     def __init__(self, size, stride=None, padding=0):
-        self.size = pair(size, "size")
-        self.stride = self.size if stride is None else pair(stride, "stride")
-        self.padding = checked_padding(padding)
+        kind = type(self).__name__
+        self.size = pair(size, f"{kind} size")
+        self.stride = self.size if stride is None else pair(stride, f"{kind} stride")
+        self.padding = checked_padding(padding, f"{kind} padding")
         if not isinstance(self.padding, str) and any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
-            raise UserError(f"padding={padding!r}: expected at most half the window {self.size}, or some windows would "
-                            f"see nothing but padding")
+            raise UserError(f"{kind} padding={padding!r}: expected at most half the window {self.size}, or some "
+                            f"windows would see nothing but padding")
 
     def build(self, input_shape):
         H, W, C = self.accept(input_shape, ("H", "W", "C"))
@@ -135,10 +136,11 @@ class GlobalAveragePool2D(Layer):
 
     def forward(self, x):
         self.check(x)
+        self.saved = x.shape
         return x.mean((1, 2))                                        # (N, C)
 
     def backward(self, dy):
-        H, W, C = self.input_shape
-        dx = xp.empty((len(dy), H, W, C), dy.dtype)
+        N, H, W, C = self.saved
+        dx = xp.empty((N, H, W, C), dy.dtype)
         dx[...] = dy[:, None, None, :] / (H * W)                     # (N, 1, 1, C), the same for every pixel
         return dx

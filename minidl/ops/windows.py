@@ -114,13 +114,13 @@ class Windows:
         return Windows("", OH, OW, self.size, (1, 1), padding)
 
 
-def checked_padding(value):
-    """"same", "valid", or (height, width) of zeros added on each side, from a layer's `padding` argument."""
+def checked_padding(value, what):
+    """"same", "valid", or (height, width) of zeros on each side, from the argument that `what` names in the error."""
     if isinstance(value, str):
         if value not in ("same", "valid"):
-            raise UserError(f"padding={value!r}: expected \"same\", \"valid\", a whole number, or a pair of them")
+            raise UserError(f"{what}={value!r}: expected \"same\", \"valid\", a whole number, or a pair of them")
         return value
-    return pair(value, "padding", least=0)
+    return pair(value, what, least=0)
 
 
 def described(size, stride, padding, usual_stride):
