@@ -2,9 +2,8 @@
 
 The one mechanism behind minidl's speed on the CPU. A heavy layer splits its batch into slices of rows whose
 intermediate arrays fit the cache, and hands a function of one slice to `in_slices`. NumPy gives Python's lock back
-while it computes, so plain threads fill all cores; the matrix products inside a slice are held to one thread each
-meanwhile. With `minidl.threads(1)`, or a single slice, everything runs in the caller. On the GPU the slice is the
-whole batch.
+while it computes, so plain threads fill all cores; each matrix product inside a slice runs on one. With
+`minidl.threads(1)`, or a single slice, everything runs in the caller. On the GPU the slice is the whole batch.
 """
 
 import threading
@@ -17,56 +16,58 @@ from minidl import backend
 from minidl.backend import xp
 
 SLICE_BYTES = 1 << 20    # about what one core keeps in its own cache
-SMALL_BYTES = 1 << 18    # a batch with less to do than this is not worth waking other threads for
+RUNS = 8                 # runs of slices that a sum is computed in, each by one thread
 
 
-def in_slices(work, count, item_bytes, at_least=0):
-    """Call work(rows) for each slice `rows` of range(count), on all threads; return the sum of what it returns.
+def in_slices(work, count, item_bytes):
+    """[work(rows) for each slice `rows` of range(count)], in order, computed on all threads.
 
-    count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs; at_least: bytes that a slice
-    must have at least to be worth its own fixed cost, such as a weight gradient. `work` returns None, or a
-    list of arrays, which are summed over all slices. Each thread has its own run of neighbouring slices, so the order
-    of every sum is fixed: one number of threads gives the same bits every time.
+    count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs. The slices depend on these
+    two alone, never on the number of threads, so everything rounds the same way on any machine.
     """
-    step = count if backend.backend_name() == "cupy" else max(1, min(count, int(max(SLICE_BYTES, at_least) // max(item_bytes, 1))))
-    threads = backend.threads()
-    if threads > 1 and count * item_bytes > SMALL_BYTES:
-        step = min(step, -(-count // threads))
-    slices = [slice(start, min(start + step, count)) for start in range(0, count, max(step, 1))]
-    if threads == 1 or len(slices) <= 1:
-        return _run(work, slices)
-    share = -(-len(slices) // threads)
-    runs = [slices[k:k + share] for k in range(0, len(slices), share)]
-    backend.limit_blas(1)
-    try:
-        totals = [future.result() for future in [_pool(threads).submit(_run, work, run) for run in runs]]
-    finally:
-        backend.limit_blas(threads)
-    return _add(totals)
+    return _map(work, _slices(count, item_bytes))
 
 
-def _run(work, slices):
-    """The sum of what `work` returns for these slices, in this thread."""
-    total = None
-    for rows in slices:
-        part = work(rows)
-        total = _add([total, part]) if total is not None else part
-    return total
+def sum_over_slices(work, count, item_bytes, at_least=0):
+    """The sum of what work(rows) returns, a list of arrays, over all slices, computed on all threads.
 
+    at_least: bytes that a slice must have at least to be worth the size of what it returns, such as a weight gradient.
+    The slices are summed in RUNS runs of neighbours, then these: an order that no number of threads changes.
+    """
+    slices = _slices(count, item_bytes, at_least)
+    share = -(-len(slices) // RUNS)
 
-def _add(parts):
-    """The sum of lists of arrays, added into the first one."""
-    first = parts[0] if parts else None
-    for part in parts[1:]:
-        for array, more in zip(first or [], part or [], strict=True):
-            array += more
+    def run(some):
+        total = work(some[0])
+        for rows in some[1:]:
+            _add(total, work(rows))
+        return total
+
+    first, *others = _map(run, [slices[k:k + share] for k in range(0, len(slices), share)])
+    for other in others:
+        _add(first, other)
     return first
 
 
-def _pool(threads):
+def _slices(count, item_bytes, at_least=0):
+    whole = backend.backend_name() == "cupy"
+    step = max(1, count if whole else int(max(SLICE_BYTES, at_least) // max(item_bytes, 1)))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def _add(totals, parts):
+    for total, part in zip(totals, parts, strict=True):
+        total += part
+
+
+def _map(work, items):
+    """[work(item) for each item], on all threads; in the caller where there is one thread or one item."""
+    threads = backend.threads()
+    if threads == 1 or len(items) <= 1:
+        return [work(item) for item in items]
     if threads not in _pools:
         _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="minidl")
-    return _pools[threads]
+    return list(_pools[threads].map(work, items))
 
 
 _pools = {}

@@ -5,7 +5,7 @@ from minidl.core import Layer, Parameter, pair, positive_integer
 from minidl.initializers import initial_array, initializer
 from minidl.ops.convolution import by_rows, correlate, input_gradient, weight_gradient
 from minidl.ops.windows import Windows, checked_padding, described
-from minidl.parallel import in_slices
+from minidl.parallel import in_slices, sum_over_slices
 
 
 class Convolution(Layer):
@@ -75,14 +75,14 @@ class Conv2D(Convolution):
 
     def backward(self, dy):
         x = self.saved
-        dx = xp.empty_like(x)
+        dx = xp.empty(x.shape, x.dtype)
 
         def backward_slice(rows):
             input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])
             # this slice's share of dW and db
             return [weight_gradient(self.windows, x[rows], dy[rows], self.W.data), dy[rows].sum((0, 1, 2))]
 
-        dW, db = in_slices(backward_slice, len(x), self.column_bytes(x), at_least=2 * self.W.data.nbytes)
+        dW, db = sum_over_slices(backward_slice, len(x), 2 * self.column_bytes(x), at_least=2 * self.W.data.nbytes)
         self.W.grad[...] = dW
         if self.bias:
             self.b.grad[...] = db
@@ -136,7 +136,7 @@ class DepthwiseConv2D(Convolution):
     def backward(self, dy):
         x = self.saved
         windows, taps = self.windows, self.W.data.reshape(-1, x.shape[3])        # (KH*KW, C)
-        dx = xp.empty_like(x)
+        dx = xp.empty(x.shape, x.dtype)
 
         def backward_slice(rows):
             padded, d = windows.pad(x[rows]), dy[rows]
@@ -148,7 +148,7 @@ class DepthwiseConv2D(Convolution):
             dx[rows] = windows.crop(dpadded)
             return [dtaps, d.sum((0, 1, 2))]                                     # this slice's share of dW and db
 
-        dW, db = in_slices(backward_slice, len(x), 5 * x[:1].nbytes)
+        dW, db = sum_over_slices(backward_slice, len(x), 5 * x[:1].nbytes)
         self.W.grad[...] = dW.reshape(self.W.grad.shape)
         if self.bias:
             self.b.grad[...] = db

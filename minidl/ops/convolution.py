@@ -1,6 +1,6 @@
-"""Convolution as matrix products, a few images at a time; and as its definition says it, in seven loops.
+"""Convolution as matrix products, a few images at a time. Its obvious twin: `minidl.ops.windows.conv2d_loops`.
 
-Three ways to gather the windows of an image into a matrix, all equal to `conv2d_loops`:
+Three ways to gather the windows of an image into a matrix, all tested equal:
 
     1x1, stride 1      the image is the matrix already
     stride 1           `Windows.rows2col`: windows along the rows alone, then one product for each row of the kernel
@@ -77,28 +77,3 @@ def flipped_is_faster(windows):
     """Whether the input's gradient is better computed as a convolution with the flipped kernel."""
     (KH, KW), image, places = windows.size, windows.H * windows.W, windows.OH * windows.OW
     return windows.stride == (1, 1) and windows.top < KH and windows.left < KW and image <= WASTE * places
-
-
-def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):
-    """Convolution as its definition says it, in seven nested loops: far too slow, and impossible to misread.
-
-        y[n, oh, ow, f] = b[f] + sum over kh, kw, c of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * W[kh, kw, c, f]
-
-    x: (N, H, W, C)    W: (KH, KW, C, F)    b: (F,)    y: (N, OH, OW, F); pixels outside the image count as zero.
-    """
-    (N, height, width, C), (KH, KW, _, F), (SH, SW), (PH, PW) = x.shape, W.shape, stride, padding
-    OH, OW = (height + 2 * PH - KH) // SH + 1, (width + 2 * PW - KW) // SW + 1
-    y = xp.zeros((N, OH, OW, F), x.dtype)
-    for n in range(N):
-        for oh in range(OH):
-            for ow in range(OW):
-                for f in range(F):
-                    total = b[f]
-                    for kh in range(KH):
-                        for kw in range(KW):
-                            for c in range(C):
-                                row, column = oh * SH + kh - PH, ow * SW + kw - PW
-                                if 0 <= row < height and 0 <= column < width:
-                                    total = total + x[n, row, column, c] * W[kh, kw, c, f]
-                    y[n, oh, ow, f] = total
-    return y
