@@ -44,7 +44,7 @@ def compare(make, tolerance, largest, deep=False):
     deep: for networks: take small steps, and measure once where the first measurement agrees
     """
     subject, fresh = made(make), made(make)
-    y = subject.forward()
+    y = fresh.forward()
     seed(2)  # other numbers than those of the input and the parameters
     if not np.all(np.isfinite(to_cpu(y))):
         raise UserError(f"{subject.title}: the forward pass gives nan or inf for this input, so there is no slope to "
@@ -54,7 +54,6 @@ def compare(make, tolerance, largest, deep=False):
     earlier = _earlier_pass(subject, dy)
     explicit, causes, moved = _explicit(subject, dy)
     first, _, _ = _explicit(fresh, dy)
-    y = fresh.forward()
     unmeasurable = _unmeasurable(fresh, y, moved)
     if y.dtype != np.float64:
         causes.setdefault("input", []).append(Cause(
@@ -86,7 +85,8 @@ def compare(make, tolerance, largest, deep=False):
 
         evidence = Evidence(tensor=name, explicit=ours, shape=tuple(values.shape), slopes=slopes,
                             x=to_cpu(fresh.x), y=to_cpu(y), dy=to_cpu(dy), values=to_cpu(values),
-                            known={key: to_cpu(value) for key, value in fresh.known.items() if key != name},
+                            parameters={key: to_cpu(a) for key, a in fresh.tensors.items() if key != name},
+                            known={key: to_cpu(a) for key, a in fresh.known.items()},
                             fresh=_host(first[name]), earlier=_host(earlier.get(name)), slopes_with=slopes_with)
         finding = _judged(evidence, causes.get(name, []), tolerance)
         finding.mode = subject.mode
@@ -111,7 +111,9 @@ def _earlier_pass(subject, dy):
     watched = {"input": subject.x, **subject.tensors}
     before = {name: value.copy() for name, value in watched.items()}
     subject.x[...] = 0.5 * before["input"] + draw_normal(subject.x.shape)
+    hold_still, subject.hold_still = subject.hold_still, lambda: None  # another dropout mask, too
     subject.forward()
+    subject.hold_still = hold_still
     gradients = subject.backward(draw_normal(dy.shape) if dy.ndim else dy.copy())
     for name, value in {"input": subject.x, **subject.tensors}.items():
         value[...] = before[name]

@@ -60,7 +60,7 @@ def bookmark(generators=()):
 class Subject:
     """Something with a forward and a backward pass.
 
-    x: the input    tensors: {name: array}, the parameters    known: quantities that a wrong term may consist of
+    x: the input    tensors: {name: array}, the parameters    known: what else a wrong term may consist of
     given: the copy of x that the last forward pass was handed, to see whether it was changed
     """
 
@@ -138,7 +138,9 @@ class LayerSubject(Subject):
     def tensors(self):
         return {name: parameter.data for name, parameter in self.parameters.items()}
 
-    known = tensors
+    @property
+    def known(self):
+        return {name: getattr(part, name) for part in self.layer.walk() for name in part.statistics}
 
     def run(self, x):
         return self.layer.forward(x)
@@ -199,8 +201,6 @@ class PlainSubject(Subject):
     def tensors(self):
         return {name: getattr(self.layer, name) for name in self.names}
 
-    known = tensors
-
     def run(self, x):
         return self.layer.forward(x)
 
@@ -237,7 +237,7 @@ class FunctionSubject(Subject):
     def __init__(self, forward, backward, x, params):
         super().__init__(getattr(forward, "__name__", type(forward).__name__), x)
         self.functions = forward, backward
-        self.tensors = self.known = {name: value.copy() for name, value in params.items()}
+        self.tensors = {name: value.copy() for name, value in params.items()}
 
     def run(self, x):
         return self.functions[0](x, *self.tensors.values())
