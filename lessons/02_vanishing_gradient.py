@@ -38,7 +38,6 @@ print(f"{lesson.data}: {len(x_train)} training and {len(x_test)} test images of 
 
 # %%
 # The network, and the training loop written out by hand. A batch is drawn with replacement, as in the course.
-
 def network(activation, init):
     return Sequential([Flatten(), Dense(40, init), activation(), Dense(20, init), activation(),
                        Dense(len(classes), init)], input_shape=x_train.shape[1:])
@@ -95,9 +94,8 @@ lesson.save(plots.histograms(grid, "Outputs of the two hidden layers before trai
 # %%
 # The eight cells, each from several seeds. This is where the time goes.
 
-accuracy, norms = {}, {}
+accuracy, norms = {name: {} for name in ACTIVATIONS}, {}
 for activation_name, activation in ACTIVATIONS.items():
-    accuracy[activation_name] = {}
     for init_name, init in INITS.items():
         runs = [train(activation, init, seed) for seed in lesson.seeds]
         accuracy[activation_name][init_name] = [run[0] for run in runs]
@@ -120,19 +118,18 @@ lesson.save(plots.curves({cell: {f"layer {k + 1}": (steps, values[:, k]) for k i
 
 def claim_collapse(activation, init, published):
     values = accuracy[activation][init]
+    one_class = all(np.isclose(value, frequencies, rtol=0, atol=1e-9).any() for value in values)
     lesson.claims.add(f"{activation}, {init}: collapsed to exactly one class frequency",
-                      ", ".join(f"{value:.4f}" for value in values),
-                      all(np.isclose(value, frequencies, rtol=0, atol=1e-9).any() for value in values), published)
+                      ", ".join(f"{value:.4f}" for value in values), one_class, published)
 
 
 claim_collapse("sigmoid", "zeros", "0.1135, the share of MNIST's class 1 (003)")
 claim_collapse("ReLU", "zeros", "0.1135, the share of MNIST's class 1 (003)")
-first, _, last = norms["sigmoid, std 0.01"][0]
+share = {cell: values[0, 0] / values[0, 2] for cell, values in norms.items() if values[0, 2]}
 lesson.claims.add("sigmoid, std 0.01: at the start layer 1 gets less than 1/50 of the gradient of layer 3",
-                  f"1/{last / first:.0f}", first < last / 50)
-first, _, last = norms["ReLU, He"][0]
-lesson.claims.add("ReLU, He: at the start layer 1 gets no less gradient than layer 3", f"{first / last:.1f} times",
-                  first >= last)
+                  f"1/{1 / share['sigmoid, std 0.01']:.0f}", share["sigmoid, std 0.01"] < 1 / 50)
+lesson.claims.add("ReLU, He: at the start layer 1 gets no less gradient than layer 3",
+                  f"{share['ReLU, He']:.1f} times", share["ReLU, He"] >= 1)
 mean = {(activation, init): np.mean(values) for activation, row in accuracy.items() for init, values in row.items()}
 for better, worse, published in (
         (("sigmoid", "Xavier"), ("sigmoid", "std 0.01"), "MNIST: 0.868-0.884 > 0.101"),

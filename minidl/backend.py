@@ -10,10 +10,29 @@ initial weights, the same shuffles and the same dropout masks on both.
 
 import contextlib
 import os
-
-import numpy as np
+import sys
+from pathlib import Path
 
 from minidl.errors import BackendError, UserError
+
+
+def _choose_matrix_kernels():
+    """Let OpenBLAS, which computes NumPy's matrix products, use the AVX-512 instructions of AMD's processors.
+
+    It knows them on Intel's processors only and takes AVX2 on others, at half the speed where the processor has the
+    full width (measured on a Zen 5: 107 against 200 GFLOP/s on one core). It reads the variable while it is loaded,
+    so this works if minidl is imported before NumPy; a value that is set already stays.
+    """
+    needed = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+    with contextlib.suppress(OSError):
+        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+        if "numpy" not in sys.modules and "AuthenticAMD" in facts and needed <= set(facts.split()):
+            os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+
+
+_choose_matrix_kernels()
+
+import numpy as np  # noqa: E402 - see above
 
 BACKENDS = ("numpy", "cupy")
 
@@ -72,7 +91,10 @@ def backend_name():
 
 def _start():
     """What the environment asks for, at the first use of the backend."""
-    use(os.environ.get("MINIDL_BACKEND") or "numpy")
+    name = os.environ.get("MINIDL_BACKEND") or "numpy"
+    if name not in BACKENDS:
+        raise BackendError(f"MINIDL_BACKEND={name!r}: expected one of {', '.join(BACKENDS)}")
+    use(name)
     if os.environ.get("MINIDL_THREADS"):
         threads()
 
@@ -143,32 +165,29 @@ def threads(count=None):
 
     The first answer is what MINIDL_THREADS says, or as many threads as the process may use cores. With one thread all
     work runs in the caller's own thread, so a debugger steps straight through every layer.
+
+    minidl divides the work itself (see `minidl.parallel`), so the library behind NumPy's matrix products is held to
+    one thread: its own threads wait for each other in a busy loop, and where another program wants a core too, a small
+    product then takes ten times as long.
     """
     if count is not None:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise UserError(f"threads({count!r}): expected a whole number of at least 1")
         _state.threads = count
-        limit_blas(count)
+        _hold_blas()
     elif _state.threads is None:
         wish = os.environ.get("MINIDL_THREADS", "")
-        if wish and not (wish.isdigit() and int(wish) >= 1):
+        if wish and not (wish.isdecimal() and int(wish) >= 1):
             raise UserError(f"MINIDL_THREADS={wish!r}: expected a whole number of at least 1")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        threads(int(wish) if wish else cores)
+        _state.threads = int(wish) if wish else cores
+        _hold_blas()
     return _state.threads
 
 
-def limit_blas(count):
-    """Let the library behind NumPy's matrix products use `count` threads of its own."""
-    global _blas
-    if _blas is None:
-        import threadpoolctl
-        _blas = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-    for library in _blas:
-        library.set_num_threads(count)
-
-
-_blas = None  # found at the first call: looking for the loaded libraries takes milliseconds
+def _hold_blas():
+    import threadpoolctl
+    threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 # -------------------------------------------------------------------------------------------------- random numbers

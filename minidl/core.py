@@ -73,12 +73,14 @@ class Layer:
         kept raises an error that says what to call first.
     training : False after `eval()`: dropout then drops nothing, batch normalisation uses its running statistics.
     keeping : whether `saved` keeps anything; follows `training` unless set by hand.
+    name, within : what the container around it calls the layer, and where in the model that is ("residual_1.body.").
     statistics : names of arrays that the layer keeps but does not train, such as a running mean.
     """
 
     training = True
     keeping = True
     name = None
+    within = ""
     input_shape = None
     statistics = ()
     _saved = None
@@ -104,6 +106,10 @@ class Layer:
     def sublayers(self):
         """The layers that this one is made of; containers override it."""
         return []
+
+    def multiply_adds(self):
+        """Products that the forward pass takes for one input, each added to a sum; 0 for work that is none of these."""
+        return 0
 
     def walk(self):
         """This layer, then every layer inside it, at any depth."""
@@ -139,7 +145,7 @@ class Layer:
 
     def label(self):
         """How error messages name this layer: `dense_2: Dense(10)` inside a model, `Dense(10)` alone."""
-        return f"{self.name}: {self!r}" if self.name else repr(self)
+        return f"{self.within}{self.name}: {self!r}" if self.name else repr(self)
 
     def accept(self, input_shape, axes=None, cure=""):
         """Remember and return the input's shape, after checking that it has the axes named, as in ("H", "W", "C")."""

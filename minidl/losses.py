@@ -4,10 +4,29 @@
 """
 
 from minidl.backend import asarray, xp
+from minidl.core import in_range
 from minidl.errors import ShapeError, UserError
 
 
-class SoftmaxCrossEntropy:
+class Loss:
+    """What losses share: the memory from forward to backward, and the error where there is none."""
+
+    target = "target"  # what the second argument of forward is called
+    _saved = None
+
+    @property
+    def saved(self):
+        if self._saved is None:
+            raise UserError(f"{type(self).__name__}: backward has nothing to work from. Call forward(scores, "
+                            f"{self.target}) before it")
+        return self._saved
+
+    @saved.setter
+    def saved(self, value):
+        self._saved = value
+
+
+class SoftmaxCrossEntropy(Loss):
     """Minus the logarithm of the probability that the network gives to the right class.
 
         p = softmax(scores) = exp(scores) / sum of exp(scores)         loss = mean over the batch of -log p[label]
@@ -17,9 +36,19 @@ class SoftmaxCrossEntropy:
 
     Softmax and logarithm are taken together: their joint gradient is this simple, and subtracting the row's maximum
     first keeps exp from overflowing. Bridle 1990 (softmax). The same as torch.nn.CrossEntropyLoss.
+
+    label_smoothing: this share of the target goes to all classes alike, the right one included, so that no score has
+    to grow without bound. With target = (1 - label_smoothing) * onehot(label) + label_smoothing / classes:
+
+        loss = mean over the batch of the sum of -target * log p               dscores = (p - target) / N
+
+    Szegedy et al. 2015, arXiv:1512.00567, section 7.
     """
 
-    saved = None
+    target = "labels"
+
+    def __init__(self, label_smoothing=0.0):
+        self.label_smoothing = in_range(label_smoothing, "SoftmaxCrossEntropy label_smoothing", 0, 1)
 
     def forward(self, scores, labels):
         labels = checked_labels(labels, scores)
@@ -28,17 +57,44 @@ class SoftmaxCrossEntropy:
         total = exponentials.sum(axis=1, keepdims=True)                         # (N, 1)
         rows = xp.arange(len(scores))
         self.saved = exponentials / total, rows, labels
-        return (xp.log(total[:, 0]) - shifted[rows, labels]).mean()
+        score = (1 - self.label_smoothing) * shifted[rows, labels]              # (N,), that of the target
+        if self.label_smoothing:
+            score += self.label_smoothing * shifted.mean(axis=1)
+        return (xp.log(total[:, 0]) - score).mean()
 
     def backward(self):
-        if self.saved is None:
-            raise UserError("SoftmaxCrossEntropy: backward has nothing to work from. Call forward(scores, labels) "
-                            "before it")
         probabilities, rows, labels = self.saved
-        dscores = probabilities.copy()
-        dscores[rows, labels] -= 1
+        dscores = probabilities - self.label_smoothing / probabilities.shape[1]
+        dscores[rows, labels] -= 1 - self.label_smoothing
         dscores /= len(dscores)
         return dscores
+
+
+class MeanSquaredError(Loss):
+    """The average square of the distance to the target.
+
+        loss = mean of (scores - target)²                  dscores = 2 (scores - target) / number of elements
+
+    scores, target: arrays of the same shape, (N, D) as a rule
+
+    The mean runs over all N * D elements, as in torch.nn.MSELoss; textbooks often sum over the D of one example, or
+    halve the square so that the 2 goes away. Legendre 1805 (least squares).
+    """
+
+    def forward(self, scores, target):
+        target = asarray(target).astype(scores.dtype, copy=False)
+        if target.shape != scores.shape:
+            cure = "One column is (N, 1): take target.reshape(-1, 1)" if scores.size == target.size else \
+                "Does the last layer have as many units as there are numbers to predict?"
+            raise ShapeError(f"target: expected the shape of the scores, {tuple(scores.shape)}; got {target.shape}. "
+                             f"{cure}")
+        distance = scores - target
+        self.saved = distance
+        return (distance * distance).mean()
+
+    def backward(self):
+        distance = self.saved
+        return distance * (2 / distance.size)
 
 
 def checked_labels(labels, scores):

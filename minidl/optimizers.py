@@ -5,52 +5,110 @@ optimizer is its textbook formula over two vectors. The formulas follow torch.op
 how an average starts.
 """
 
+import contextlib
 from math import sqrt
 
-from minidl.backend import xp
+from minidl.backend import to_cpu, xp
 from minidl.core import FlatParameters, Parameter, in_range
-from minidl.errors import UserError
+from minidl.errors import ShapeError, UserError
 
 
-class Optimizer:
-    """What all optimizers share: the flat vectors, the learning rate, the penalty.
+class OnParameters:
+    """What works on all parameters at once: the flat vectors, and a memory that can be saved and taken over.
 
     parameters: as from model.parameters(), of a model that is built
-    lr: the learning rate, a number that may be changed at any time (`optimizer.lr = 0.01`)
-    penalty: L1(c) or L2(c), whose gradient is added to that of the loss, or None
     """
 
-    def __init__(self, parameters, lr, penalty=None):
+    remembered = ()  # names of what is kept from step to step: vectors and numbers
+
+    def __init__(self, parameters):
         self.all_parameters = list(parameters)
         if not self.all_parameters or not all(isinstance(p, Parameter) for p in self.all_parameters):
             raise UserError(f"{type(self).__name__}: expected the parameters of a built model, got "
                             f"{len(self.all_parameters)} things. Pass model.parameters(), after model.build(...)")
         if len({id(p) for p in self.all_parameters}) < len(self.all_parameters):
             raise UserError(f"{type(self).__name__}: the same parameter was passed twice")
-        self.lr = self.number(lr, "lr", float("inf"))
-        self.penalty = penalty
         self.flat = FlatParameters.of(self.all_parameters)
 
-    def step(self):
-        """Change the parameters once, by the gradients that the last backward pass left in them."""
+    def vectors(self):
+        """All parameters as one vector, all gradients as another; changing these changes those."""
         if any(parameter.pack is not self.flat for parameter in self.all_parameters):
             raise UserError(f"{type(self).__name__}: another optimizer was made for some of these parameters since. "
                             f"Use that one, or make this one anew")
-        w, g = self.flat.data, self.flat.grad
         for parameter in self.all_parameters:
-            for kind, array, vector in (("data", parameter.data, w), ("grad", parameter.grad, g)):
+            for kind, array, vector in (("data", parameter.data, self.flat.data),
+                                        ("grad", parameter.grad, self.flat.grad)):
                 if array.base is not vector:
                     raise UserError(f"{type(self).__name__}: {parameter.name}.{kind} of shape {array.shape} is another "
                                     f"array than the one this optimizer works on. Assign into it, as in "
                                     f"self.{parameter.name}.{kind}[...] = ..., not over it")
+        return self.flat.data, self.flat.grad
+
+    def zeros(self):
+        """A vector for a running average, as long as that of the parameters."""
+        return xp.zeros_like(self.flat.data)
+
+    def state_dict(self):
+        """What is remembered from step to step, by name, as NumPy arrays: with it, a run can be resumed."""
+        return {name: to_cpu(getattr(self, name)).copy() for name in self.remembered}
+
+    def load_state_dict(self, state):
+        """Take over a state_dict. Names and shapes must match; otherwise nothing is changed."""
+        kind, mine, state = type(self).__name__, self.state_dict(), {key: to_cpu(state[key]) for key in state}
+        if mine.keys() != state.keys():
+            raise UserError(f"load_state_dict: {kind} remembers {', '.join(mine)}; the state holds {', '.join(state)}. "
+                            f"Was it saved from another optimizer?")
+        for name, array in mine.items():
+            if array.shape != state[name].shape:
+                raise ShapeError(f"load_state_dict: {name} of {kind} has shape {array.shape}, in the state "
+                                 f"{state[name].shape}. Was it saved with another model?")
+        for name, array in mine.items():
+            value = state[name]
+            setattr(self, name, xp.asarray(value.astype(array.dtype)) if value.ndim else value.item())
+
+
+class Optimizer(OnParameters):
+    """What all optimizers share: the learning rate, the clipping, the penalty.
+
+    parameters: as from model.parameters(), of a model that is built
+    lr: the learning rate, a number that may be changed at any time (`optimizer.lr = 0.01`)
+    penalty: L1(c) or L2(c), whose gradient is added to that of the loss, or None
+    clip: the largest length that the gradient of the loss may have, see `clip_by_global_norm`, or None
+    """
+
+    remembered = ("lr",)
+
+    def __init__(self, parameters, lr, penalty=None, clip=None):
+        super().__init__(parameters)
+        self.lr = in_range(lr, f"{type(self).__name__} lr", 0, float("inf"))
+        self.penalty = penalty
+        self.clip = clip if clip is None else in_range(clip, f"{type(self).__name__} clip", 0, float("inf"))
+
+    def step(self):
+        """Change the parameters once, by the gradients that the last backward pass left in them."""
+        w, g = self.vectors()
+        if self.clip is not None:
+            clip_by_global_norm([self.flat], self.clip)
         if self.penalty is not None:
             weights = slice(0, self.flat.decaying)
             g[weights] += self.penalty.gradient(w[weights])
         self.update(w, g)
 
-    def zeros(self):
-        """A vector for a running average, as long as w."""
-        return xp.zeros_like(self.flat.data)
+
+def clip_by_global_norm(parameters, limit):
+    """Shorten the gradient of all parameters together to length `limit`, where it is longer; its direction stays.
+
+        g = g * min(1, limit / (|g| + 1e-6))           |g| = sqrt(sum of g² over all parameters)
+
+    A single steep place, as recurrent networks have them, then cannot throw the weights far away. To the letter
+    torch.nn.utils.clip_grad_norm_. Returns |g| as it was, an array of one number.
+    Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, Algorithm 1.
+    """
+    parameters, limit = list(parameters), in_range(limit, "clip_by_global_norm limit", 0, float("inf"))
+    norm = xp.sqrt(sum((parameter.grad * parameter.grad).sum() for parameter in parameters))
+    for parameter in parameters:
+        parameter.grad *= xp.minimum(limit / (norm + 1e-6), 1)
+    return norm
 
 
 class SGD(Optimizer):
@@ -68,19 +126,24 @@ class Momentum(Optimizer):
 
         v = momentum * v + g
         w = w - lr * v                     Polyak 1964
+        w = w - lr * (g + momentum * v)    with nesterov=True: Nesterov 1983; Sutskever et al. 2013, ICML
 
     v starts at zero. Textbooks often write v = momentum * v - lr * g, w = w + v: the same as long as lr is constant.
+    Nesterov's method takes the gradient where the ball will be a step later; as in torch.optim, w here stands for
+    that place ahead, so the gradient is taken at w as ever.
     """
 
-    def __init__(self, parameters, lr, momentum=0.9, penalty=None):
-        super().__init__(parameters, lr, penalty)
-        self.momentum = self.number(momentum, "momentum", 1)
+    remembered = ("lr", "v")
+
+    def __init__(self, parameters, lr, momentum=0.9, penalty=None, nesterov=False, clip=None):
+        super().__init__(parameters, lr, penalty, clip)
+        self.momentum, self.nesterov = in_range(momentum, "Momentum momentum", 0, 1), nesterov
         self.v = self.zeros()
 
     def update(self, w, g):
         self.v *= self.momentum
         self.v += g
-        w -= self.lr * self.v
+        w -= self.lr * (g + self.momentum * self.v if self.nesterov else self.v)
 
 
 class AdaGrad(Optimizer):
@@ -90,9 +153,11 @@ class AdaGrad(Optimizer):
         w = w - lr * g / (sqrt(s) + eps)   Duchi, Hazan & Singer 2011
     """
 
-    def __init__(self, parameters, lr=0.01, eps=1e-10, penalty=None):
-        super().__init__(parameters, lr, penalty)
-        self.eps = self.number(eps, "eps", float("inf"))
+    remembered = ("lr", "s")
+
+    def __init__(self, parameters, lr=0.01, eps=1e-10, penalty=None, clip=None):
+        super().__init__(parameters, lr, penalty, clip)
+        self.eps = in_range(eps, "AdaGrad eps", 0, float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -109,10 +174,12 @@ class RMSProp(Optimizer):
     decay: torch.optim calls it alpha; the lecture used 0.9.
     """
 
-    def __init__(self, parameters, lr=0.01, decay=0.99, eps=1e-8, penalty=None):
-        super().__init__(parameters, lr, penalty)
-        self.decay = self.number(decay, "decay", 1)
-        self.eps = self.number(eps, "eps", float("inf"))
+    remembered = ("lr", "s")
+
+    def __init__(self, parameters, lr=0.01, decay=0.99, eps=1e-8, penalty=None, clip=None):
+        super().__init__(parameters, lr, penalty, clip)
+        self.decay = in_range(decay, "RMSProp decay", 0, 1)
+        self.eps = in_range(eps, "RMSProp eps", 0, float("inf"))
         self.s = self.zeros()
 
     def update(self, w, g):
@@ -132,10 +199,13 @@ class Adam(Optimizer):
     (the paper's faster variant, before section 2.1, puts it elsewhere).
     """
 
-    def __init__(self, parameters, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, penalty=None):
-        super().__init__(parameters, lr, penalty)
-        self.beta1, self.beta2 = self.number(beta1, "beta1", 1), self.number(beta2, "beta2", 1)
-        self.eps = self.number(eps, "eps", float("inf"))
+    remembered = ("lr", "m", "s", "t")
+
+    def __init__(self, parameters, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, penalty=None, clip=None):
+        super().__init__(parameters, lr, penalty, clip)
+        kind = type(self).__name__
+        self.beta1, self.beta2 = in_range(beta1, f"{kind} beta1", 0, 1), in_range(beta2, f"{kind} beta2", 0, 1)
+        self.eps = in_range(eps, f"{kind} eps", 0, float("inf"))
         self.m, self.s, self.t = self.zeros(), self.zeros(), 0
 
     def update(self, w, g):
@@ -145,3 +215,64 @@ class Adam(Optimizer):
         self.s += (1 - self.beta2) * g * g
         step = self.lr / (1 - self.beta1**self.t)
         w -= step * self.m / (xp.sqrt(self.s) / sqrt(1 - self.beta2**self.t) + self.eps)
+
+
+class AdamW(Adam):
+    """Adam, with weight decay as a step of its own instead of a penalty in the loss.
+
+        w = w - lr * decay * w             for the weights; then Adam's step, in which decay plays no part
+
+    A penalty's gradient would be divided by sqrt(shat) like all the rest, so weights with large gradients would decay
+    the least. Here all weights shrink by the same share. Biases, gamma and beta do not (`Parameter.decay`);
+    torch.optim.AdamW shrinks whatever is in its parameter group, so give those a group with weight_decay=0 there.
+    Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2, with the learning rate in the decay as in torch.optim.
+    """
+
+    def __init__(self, parameters, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, decay=0.01, penalty=None, clip=None):
+        super().__init__(parameters, lr, beta1, beta2, eps, penalty, clip)
+        self.decay = in_range(decay, "AdamW decay", 0, float("inf"))
+
+    def update(self, w, g):
+        w[:self.flat.decaying] *= 1 - self.lr * self.decay
+        super().update(w, g)
+
+
+class MovingAverage(OnParameters):
+    """Weights averaged over the last 1 / (1 - decay) steps or so: they jitter less than those of the last step.
+
+        average = decay * average + (1 - decay) * w    after every step; the first time, average = w
+
+        average = MovingAverage(model.parameters())
+        ...                                            optimizer.step() and then average.update(), again and again
+        with average.swapped_in():
+            evaluate(model, x_test, y_test)
+
+    BatchNorm's running statistics are averages already and stay what they are. To the letter
+    torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn. Polyak & Juditsky 1992 (averaging the weights).
+    """
+
+    remembered = ("average", "t")
+
+    def __init__(self, parameters, decay=0.999):
+        super().__init__(parameters)
+        self.decay = in_range(decay, "MovingAverage decay", 0, 1)
+        self.average, self.t = self.flat.data.copy(), 0
+
+    def update(self):
+        """Take the weights of this step into the average."""
+        w, _ = self.vectors()
+        self.average += (1 - self.decay) * (w - self.average)
+        if self.t == 0:
+            self.average[...] = w
+        self.t += 1
+
+    @contextlib.contextmanager
+    def swapped_in(self):
+        """Inside the `with` block the model has the averaged weights, after it its own again."""
+        w, _ = self.vectors()
+        own = w.copy()
+        w[...] = self.average
+        try:
+            yield
+        finally:
+            w[...] = own

@@ -2,40 +2,102 @@
 
 The one mechanism behind minidl's speed on the CPU. A heavy layer splits its batch into slices of rows whose
 intermediate arrays fit the cache, and hands a function of one slice to `in_slices`. NumPy gives Python's lock back
-while it computes, so plain threads fill all cores; the matrix products inside a slice are held to one thread each
-meanwhile. With `minidl.threads(1)`, or a single slice, everything runs in the caller. On the GPU the slice is the
-whole batch.
+while it computes, so plain threads fill all cores; each matrix product inside a slice runs on one. With
+`minidl.threads(1)`, or a single slice, everything runs in the caller. On the GPU the slice is the whole batch.
 """
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
+
+import numpy as np
 
 from minidl import backend
+from minidl.backend import xp
 
-SLICE_BYTES = 1 << 20  # about what one core keeps in its own cache
+SLICE_BYTES = 1 << 20    # about what one core keeps in its own cache
+RUNS = 8                 # runs of slices that a sum is computed in, each by one thread
 
 
 def in_slices(work, count, item_bytes):
     """[work(rows) for each slice `rows` of range(count)], in order, computed on all threads.
 
     count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs. The slices depend on these
-    two alone, never on the number of threads, so sums over slices round the same way on any machine.
+    two alone, never on the number of threads, so everything rounds the same way on any machine.
     """
-    step = count if backend.backend_name() == "cupy" else max(1, int(SLICE_BYTES // max(item_bytes, 1)))
-    slices = [slice(start, min(start + step, count)) for start in range(0, count, max(step, 1))]
+    return _map(work, _slices(count, item_bytes))
+
+
+def sum_over_slices(work, count, item_bytes, at_least=0):
+    """The sum of what work(rows) returns, a list of arrays, over all slices, computed on all threads.
+
+    at_least: bytes that a slice must have at least to be worth the size of what it returns, such as a weight gradient.
+    The slices are summed in RUNS runs of neighbours, then these: an order that no number of threads changes.
+    """
+    slices = _slices(count, item_bytes, at_least)
+    share = -(-len(slices) // RUNS)
+
+    def run(some):
+        total = work(some[0])
+        for rows in some[1:]:
+            _add(total, work(rows))
+        return total
+
+    first, *others = _map(run, [slices[k:k + share] for k in range(0, len(slices), share)])
+    for other in others:
+        _add(first, other)
+    return first
+
+
+def _slices(count, item_bytes, at_least=0):
+    whole = backend.backend_name() == "cupy"
+    step = max(1, count if whole else int(max(SLICE_BYTES, at_least) // max(item_bytes, 1)))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def _add(totals, parts):
+    for total, part in zip(totals, parts, strict=True):
+        total += part
+
+
+def _map(work, items):
+    """[work(item) for each item], on all threads; in the caller where there is one thread or one item."""
     threads = backend.threads()
-    if threads == 1 or len(slices) <= 1:
-        return [work(rows) for rows in slices]
-    backend.limit_blas(1)
-    try:
-        return list(_pool(threads).map(work, slices))
-    finally:
-        backend.limit_blas(threads)
-
-
-def _pool(threads):
+    if threads == 1 or len(items) <= 1:
+        return [work(item) for item in items]
     if threads not in _pools:
         _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="minidl")
-    return _pools[threads]
+    return list(_pools[threads].map(work, items))
 
 
 _pools = {}
+
+
+# ------------------------------------------------------------------------------------------------- reused memory
+
+def workspace(name, shape, dtype):
+    """An array for intermediate results, without values, that is reused by the next call with that name.
+
+    Each thread has its own. The system hands out fresh memory page by page, which takes longer than filling it from
+    the cache; these pages are there already. The caller must be done with the array before anybody in the same thread
+    asks for the same name: use it within one slice.
+    """
+    if backend.backend_name() == "cupy":
+        return xp.empty(shape, dtype)  # CuPy keeps a pool of memory itself
+    size = prod(shape) * np.dtype(dtype).itemsize
+    held = _local.__dict__.setdefault("buffers", {})
+    buffer = held.get(name)
+    if buffer is None or buffer.size < size:
+        with _lock:
+            _reserved[threading.get_ident(), name] = size
+        buffer = held[name] = np.empty(size, np.uint8)
+    return buffer[:size].view(dtype).reshape(shape)
+
+
+def workspace_bytes():
+    """Bytes that all threads' workspaces hold together."""
+    with _lock:
+        return sum(_reserved.values())
+
+
+_local, _lock, _reserved = threading.local(), threading.Lock(), {}

@@ -8,7 +8,7 @@
 
 import time
 from dataclasses import dataclass, field
-from math import isfinite
+from math import ceil, isfinite
 
 from minidl.backend import asarray, draw_permutation
 from minidl.core import positive_integer
@@ -32,13 +32,15 @@ class History:
                 f"   {self.seconds[-1]:.1f} s")
 
 
-def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, prepare=asarray, report=print):
+def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, prepare=asarray, report=print,
+        schedule=None):
     """Train a model: `epochs` times through all of x, in a new random order each time.
 
     x: (N, ...) images or vectors    y: (N,) labels    test: (x_test, y_test), evaluated after every epoch, or None
     loss: SoftmaxCrossEntropy() unless given
     prepare: turns a batch of x into the model's input, such as Standardize(x_train); x itself may stay uint8
     report: is called with one line per epoch; None for silence
+    schedule: sets optimizer.lr before every step, see `minidl.schedules`; None to leave it alone
 
     Returns a History. The last, smaller batch is used too. If the loss stops being a number, training stops there
     and the line says so.
@@ -49,19 +51,25 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
         raise ShapeError(f"fit: expected as many labels as images, and at least one; got {len(x)} images and "
                          f"{len(y)} labels")
     history = History()
+    step, steps = 0, epochs * ceil(len(x) / batch_size)
     for _ in range(epochs):
         start, total, right = time.perf_counter(), 0, 0
         model.train()
         order = draw_permutation(len(x))
         for first in range(0, len(x), batch_size):
             rows = order[first:first + batch_size]
+            if schedule is not None:
+                optimizer.lr = schedule(step / steps)
             labels = asarray(y[rows])
             scores = model.forward(prepare(x[rows]))
             total += loss.forward(scores, labels) * len(rows)
             right += (scores.argmax(axis=1) == labels).sum()
             model.backward(loss.backward())
             optimizer.step()
+            step += 1
         history.loss.append(float(total) / len(x))
+        if hasattr(schedule, "observe"):
+            schedule.observe(history.loss[-1])
         history.accuracy.append(float(right) / len(x))
         if test is not None:
             history.test_accuracy.append(evaluate(model, *test, prepare=prepare))

@@ -35,6 +35,7 @@ def isolated(work):
 def made(make):
     """A new subject, with the same random numbers in it every time."""
     seed(1)
+    np.random.seed(1)
     return make()
 
 
@@ -75,7 +76,9 @@ def compare(make, tolerance, largest, deep=False):
             _measure_again(slopes, ours.ravel()[chosen], partial(measure, forward, values, dy), steps, tolerance)
 
         def slopes_with(changed, array, chosen, values=values, steps=steps):
-            """The same slopes, measured with another array in place of one tensor."""
+            """The same slopes, measured with another array in place of one tensor, or of dy."""
+            if changed == "dy":
+                return measure(fresh.forward, values, xp.asarray(array), chosen, steps)
             target = fresh.x if changed == "input" else fresh.tensors[changed]
             before = target.copy()
             target[...] = xp.asarray(array)
@@ -123,7 +126,7 @@ def _earlier_pass(subject, dy):
 def _explicit(subject, dy):
     """The gradients by the backward pass, {tensor: [causes]} for what it did and must not, what forward moved."""
     before = {name: value.copy() for name, value in subject.tensors.items()}
-    causes, moved = {}, ""
+    causes, moved, homes = {}, "", subject.gradient_arrays()
 
     def look(which_pass, cure):
         """Find the tensors that a pass has changed, and put them back."""
@@ -153,6 +156,11 @@ def _explicit(subject, dy):
         causes.setdefault("input", []).append(Cause(
             "new random numbers", "the backward pass draws random numbers of its own; it has to use those that forward "
                                   "drew, so forward has to save them"))
+    for name, array in subject.gradient_arrays().items():
+        if array is not homes[name] and getattr(array, "shape", None) == before[name].shape:
+            causes.setdefault(name, []).append(Cause(
+                "gradient replaced", f"backward puts a new array in place of {name}.grad, which an optimizer does not "
+                                     f"see; assign into it: self.{name.split('.')[-1]}.grad[...] = ..."))
     return gradients, causes, moved
 
 
@@ -184,11 +192,13 @@ def _judged(evidence, causes, tolerance):
     finding.explicit, finding.numeric = float(ours[worst]), float(slopes.numeric[worst])
     finding.values = evidence.shape, slopes.chosen[kept], ours[kept], slopes.numeric[kept]
     wrong = error[worst] > tolerance
-    if wrong or causes or (abs(ours).max() > doubt and _single(explicit)):
+    coarse = abs(ours).max() > doubt and _single(explicit)
+    if wrong or causes or coarse:
         finding.verdict = "fail"
-        finding.causes = causes + (diagnose(evidence) if wrong or not causes else [])
+        finding.causes = causes + (diagnose(evidence) if wrong or coarse else [])
+        finding.causes.sort(key=lambda cause: cause.name == "gradient replaced")  # the least of two mistakes
     elif max(abs(slopes.numeric[kept]).max(), abs(ours[kept]).max()) <= doubt:
-        finding.verdict = "inconclusive"
+        finding.verdict, finding.max_relative_error = "inconclusive", 0.0  # both are zero, as far as rounding can tell
         finding.reason = "all its gradients are zero, so a wrong backward pass could not show"
         if len(evidence.x) == 1:
             finding.reason += "; the batch has one row, over which a normalisation leaves nothing: take two or more"

@@ -33,7 +33,7 @@ class Evidence:
     known: dict = field(default_factory=dict)       # what else a wrong term may consist of: one-hot labels, statistics
     fresh: object = None       # the explicit gradient of a fresh copy, before any other backward pass
     earlier: object = None     # what an earlier backward pass, on other numbers, had computed
-    slopes_with: object = None  # function (tensor, array, places): the slopes with another array in a tensor's place
+    slopes_with: object = None  # function (tensor or "dy", array, places): the slopes with another array in its place
 
     @cached_property
     def kept(self):
@@ -90,12 +90,14 @@ class Evidence:
 def diagnose(evidence):
     """The causes that fit, best first; never empty."""
     from minidl.gradcheck.places import DESCRIPTIONS
-    from minidl.gradcheck.repairs import REPAIRS
+    from minidl.gradcheck.repairs import LAST_TRIES, REPAIRS
     for suspect in (not_an_array, wrong_shape, not_finite):
         if cause := suspect(evidence):
             return [cause]
     causes = []
-    for suspect in (*REPAIRS, *DESCRIPTIONS):
+    for suspect in (*REPAIRS, *LAST_TRIES, *DESCRIPTIONS):
+        if causes and suspect in LAST_TRIES:
+            continue
         with np.errstate(all="ignore"):
             found = suspect(evidence)
         if found and not any(found.name == cause.name for cause in causes):

@@ -218,6 +218,20 @@ def _alterations(array):
         yield "flipped along all axes of the kernel and the input", np.flip(array, (0, 1, 2))
 
 
+def altered_array(e):
+    """The gradient for an x or a dy that was flipped, or had its height and width swapped, on its way in."""
+    arrays = {"dy": e.dy} if e.tensor == "input" else {"dy": e.dy, "input": e.x}
+    for name, array in arrays.items():
+        what = "dy" if name == "dy" else "the input x"
+        for axis in range(array.ndim):
+            if array.shape[axis] > 1 and e.measured_with(name, np.flip(array, axis)):
+                return Cause("flipped", f"this would be the gradient if {what} were reversed along its axis {axis}; is "
+                                        f"an index running backward?")
+        if array.ndim == 4 and array.shape[1] == array.shape[2] and e.measured_with(name, array.swapaxes(1, 2)):
+            return Cause("transposed", f"this would be the gradient if height and width of {what} were swapped")
+    return None
+
+
 def shifted_quantity(e):
     """A known term that stands one place beside its own, as with labels that are off by one."""
     difference = e.ours - e.numeric
@@ -242,10 +256,11 @@ def term_of_a_known_quantity(e):
     if e.tensor != "input":
         candidates = {"its own value": e.values, "the sign of its own value": np.sign(e.values)}
     candidates |= e.parameters | e.known | {"the output y": e.y, "dy": e.dy, "the input x": e.x}
+    candidates["one and the same number"] = np.ones(e.shape)
     for what, quantity in candidates.items():
         for shaped, also in _fitted(quantity, e.shape):
             q = e.at_chosen(shaped)
-            if not np.any(q[e.kept]) or np.count_nonzero(e.kept) < 3 or not np.ptp(q[e.kept]):
+            if not np.any(q[e.kept]) or np.count_nonzero(e.kept) < 3:
                 continue
             c = float(difference[e.kept] @ q[e.kept] / (q[e.kept] @ q[e.kept]))
             if not c or not e.agree(e.ours - c * q, e.numeric):
@@ -364,3 +379,4 @@ def wrong_signs(e):
 REPAIRS = (single_precision, stale_state, zero, constant_factor, passed_through, rearranged, part_of_the_batch,
            summed_over_too_much, ignores_upstream, activated_value, term_of_a_known_quantity, shifted_quantity,
            mean_or_variance_term, varying_factor, altered_parameter, wrong_signs)
+LAST_TRIES = (altered_array,)  # these take many measurements, so only where nothing else fits

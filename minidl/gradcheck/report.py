@@ -1,5 +1,6 @@
 """What a gradient check found, for a person to read and for a program to ask."""
 
+import textwrap
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,42 +86,52 @@ class Report:
         headline = {"pass": "the backward pass agrees with the measured slopes",
                     "fail": f"the backward pass is WRONG for {', '.join(failed)}",
                     "inconclusive": "this input cannot tell whether the backward pass is right"}[self.verdict]
+        open_ = [finding.tensor for finding in self.findings if finding.verdict == "inconclusive"]
+        if open_ and self.passed:
+            headline += f" (but nothing is known about {', '.join(open_)})"
         source = [f"  checked the code in {self.source}"] if self.source else []
         return "\n".join([f"gradient check of {self.title}: {headline}", *source, *map(str, self.findings)])
 
     def plot(self):
         """A figure: measured against explicit gradients of each tensor, and where the errors lie.
 
-        Upper row: one dot per element; a right backward pass puts all on the line y = x. Lower row: the relative error
-        of each element, for kernels and images by height and width, the largest over all other axes.
+        Upper row: one dot per element; a right backward pass puts all on the line y = x. Lower row: the error of each
+        element, for kernels and images by height and width, the largest over all other axes.
         """
         from minidl.plots import canvas
-        shown = [finding for finding in self.findings if finding.values]
-        with canvas(2, len(shown), str(self.title), size=(4.4 * len(shown) + 1, 8)) as (figure, axes):
-            for (above, below), finding in zip(axes.T, shown, strict=True):
-                shape, chosen, explicit, numeric = finding.values
-                finite = np.isfinite(explicit)
-                ends = [float(min(numeric.min(), explicit[finite].min(initial=np.inf))),
-                        float(max(numeric.max(), explicit[finite].max(initial=-np.inf)))]
-                above.plot(ends, ends, color="black", linewidth=1.2, label="y = x")
-                above.plot(numeric[finite], explicit[finite], "o", markersize=4, alpha=0.6,
-                           color="#009E73" if finding.verdict == "pass" else "#D55E00")
+        title = f"gradient check of {self.title}"
+        with canvas(2, len(self.findings), title, size=(max(4.4 * len(self.findings) + 1, 7), 8)) as (figure, axes):
+            for (above, below), finding in zip(axes.T, self.findings, strict=True):
                 above.set(title=f"{finding.tensor}: {finding.verdict}", xlabel="measured", ylabel="backward")
-                error = abs(explicit - numeric) / np.maximum(abs(numeric).max(initial=0), 1e-300)
-                full = np.full(int(np.prod(shape)), np.nan)
-                full[chosen] = error
-                picture = below.imshow(_as_image(full.reshape(shape), finding.tensor == "input"), cmap="magma",
-                                       aspect="auto", vmin=0, vmax=max(float(np.nanmax(error)), 1e-6))
-                below.set(title="error / largest gradient")
+                if not finding.values:
+                    why = finding.causes[0].name if finding.causes else finding.reason
+                    above.text(0.5, 0.5, textwrap.fill(why, 24), transform=above.transAxes, ha="center", va="center")
+                    below.set_visible(False)
+                    continue
+                shape, chosen, explicit, numeric = finding.values
+                ends = [min(numeric.min(), explicit.min()), max(numeric.max(), explicit.max())]
+                above.plot(ends, ends, color="black", linewidth=1.2, label="y = x")
+                above.plot(numeric, explicit, "o", markersize=5, alpha=0.6,
+                           color="#009E73" if finding.verdict == "pass" else "#D55E00")
+                above.legend(loc="upper left", frameon=False)
+                error = np.full(int(np.prod(shape)), np.nan)
+                error[chosen] = abs(explicit - numeric) / max(abs(numeric).max(initial=0), 1e-300)
+                picture, axis_names = _as_image(error.reshape(shape), finding.tensor == "input")
+                shown = below.imshow(picture, cmap="magma", aspect="auto", vmin=0,
+                                     vmax=max(float(np.nanmax(error)), 1e-6))
+                below.set(title="error / largest gradient", ylabel=axis_names[0], xlabel=axis_names[1])
+                below.locator_params(integer=True)
                 below.grid(visible=False)
-                figure.colorbar(picture, ax=below)
+                figure.colorbar(shown, ax=below)
         return figure
 
 
 def _as_image(array, is_input):
-    """Two axes to draw: height and width of images (N, H, W, C) or kernels (KH, KW, ...), else rows and the rest."""
-    if array.ndim >= 3 and is_input:
-        return np.fmax.reduce(array.reshape(*array.shape[:3], -1).max(axis=3), axis=0)
+    """Two axes to draw, and their names: height and width of images (N, H, W, C) and kernels (KH, KW, ...)."""
     if array.ndim >= 3:
-        return np.fmax.reduce(array.reshape(*array.shape[:2], -1), axis=2)
-    return array.reshape(1, -1) if array.ndim < 2 else array
+        first = 1 if is_input else 0
+        others = tuple(k for k in range(array.ndim) if k not in (first, first + 1))
+        return np.fmax.reduce(array, axis=others), ("height", "width")
+    if array.ndim == 2:
+        return array, ("image" if is_input else "input feature", "feature")
+    return array.reshape(1, -1), ("", "feature")

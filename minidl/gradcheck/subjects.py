@@ -86,6 +86,10 @@ class Subject:
         """A function like `forward`, for when nothing but this tensor moves."""
         return self.forward
 
+    def gradient_arrays(self):
+        """{parameter: the array into which backward has to write its gradient}, where there is such a rule."""
+        return {}
+
     def backward(self, dy):
         """{"input": dx, parameter: its gradient, ...}; copies, or None where there is none."""
         with blamed(self.title, "the backward pass"):
@@ -148,6 +152,9 @@ class LayerSubject(Subject):
     def gradients(self, dy):
         dx = self.layer.backward(dy)
         return {"input": dx} | {name: parameter.grad for name, parameter in self.parameters.items()}
+
+    def gradient_arrays(self):
+        return {name: parameter.grad for name, parameter in self.parameters.items()}
 
     def forward_after(self, tensor):
         """In a Sequential, the layers before the one that the parameter belongs to run once and for all."""
@@ -266,7 +273,7 @@ def title_of(thing):
 def _moved(data):
     """The array, or a random one around it where all its elements are equal."""
     if data.size and bool((data == data.ravel()[0]).all()):
-        return data + 0.3 * draw_normal(data.shape)
+        data[...] += 0.3 * draw_normal(data.shape)
     return data
 
 

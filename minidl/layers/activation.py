@@ -3,8 +3,12 @@
 Each works on arrays of any shape, element by element, so its derivative multiplies dy element by element.
 """
 
+from math import pi, sqrt
+
 from minidl.backend import xp
-from minidl.core import Layer
+from minidl.core import Layer, in_range
+from minidl.ops.erf import erf
+from minidl.parallel import in_slices
 
 
 class ReLU(Layer):
@@ -25,6 +29,60 @@ class ReLU(Layer):
     def backward(self, dy):
         y = self.saved
         return dy * (y > 0)  # y > 0 exactly where x > 0
+
+
+class LeakyReLU(Layer):
+    """Keep what is positive, and a little of what is negative.
+
+        y = x where x > 0, else slope * x              dx = dy where x > 0, else slope * dy
+
+    A unit that is off for every image still gets a gradient, so it can come back; a ReLU's cannot. At the kink x = 0
+    the derivative is taken as `slope`, as in torch.nn.
+    Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
+    """
+
+    def __init__(self, slope=0.01):
+        self.slope = in_range(slope, "LeakyReLU slope", 0, 1)
+
+    def forward(self, x):
+        self.check(x)
+        y = xp.maximum(x, self.slope * x)                                    # slope < 1: the larger one is right
+        self.saved = y
+        return y
+
+    def backward(self, dy):
+        y = self.saved
+        return dy * xp.maximum(y > 0, dy.dtype.type(self.slope))             # 1 where y > 0, else slope
+
+    def __repr__(self):
+        return f"LeakyReLU({self.slope:g})"
+
+
+class GELU(Layer):
+    """Weigh x by the chance that a standard normal number lies below it: a ReLU with a soft corner.
+
+        y = x Phi(x)                       dx = dy (Phi(x) + x phi(x))
+        Phi(x) = (1 + erf(x / sqrt(2))) / 2            phi(x) = exp(-x² / 2) / sqrt(2 pi), the derivative of Phi
+
+    The exact form, as torch.nn.GELU() computes it; the approximation by tanh that the paper also gives differs by up
+    to 0.0005. Hendrycks & Gimpel 2016, arXiv:1606.08415.
+    """
+
+    def forward(self, x):
+        self.check(x)
+        below = xp.empty_like(x)                                             # Phi(x)
+
+        def forward_slice(rows):
+            below[rows] = 0.5 + 0.5 * erf(x[rows] * sqrt(1 / 2))
+
+        in_slices(forward_slice, len(x), 8 * x[:1].nbytes)
+        self.saved = x, below
+        return x * below
+
+    def backward(self, dy):
+        x, below = self.saved
+        density = xp.exp(x * x * -0.5) * (1 / sqrt(2 * pi))
+        return dy * (below + x * density)
 
 
 class Sigmoid(Layer):

@@ -1,13 +1,41 @@
 """Convolution: the same small weighted sum at every place of an image."""
 
 from minidl.backend import float_type, xp
-from minidl.core import Layer, Parameter, pair, positive_integer, short
+from minidl.core import Layer, Parameter, pair, positive_integer
 from minidl.initializers import initial_array, initializer
-from minidl.ops.windows import Windows, checked_padding
-from minidl.parallel import in_slices
+from minidl.ops.convolution import by_rows, correlate, input_gradient, weight_gradient
+from minidl.ops.windows import Windows, checked_padding, described
+from minidl.parallel import in_slices, sum_over_slices
 
 
-class Conv2D(Layer):
+class Convolution(Layer):
+    """What convolutions share: their arguments, and how their parameters are made."""
+
+    def __init__(self, kernel_size, stride, padding, init, bias):
+        kind = type(self).__name__
+        self.kernel_size = pair(kernel_size, f"{kind} kernel_size")
+        self.stride = pair(stride, f"{kind} stride")
+        self.padding = checked_padding(padding, f"{kind} padding")
+        self.init, self.bias = init, bias
+        initializer(init, f"{kind} init")  # a wrong name fails here, not at build
+
+    def build(self, input_shape):
+        H, W, C = self.accept(input_shape, ("H", "W", "C"), cure="A grey image has one feature: (H, W, 1)")
+        self.windows = Windows(self.label(), H, W, self.kernel_size, self.stride, self.padding)
+        shape, fan_in, fan_out = self.weights(*self.kernel_size, C)
+        self.W = Parameter(initial_array(self.init, shape, fan_in, fan_out), "W")
+        if self.bias:
+            self.b = Parameter(xp.zeros(shape[-1], float_type()), "b", decay=False)
+        return (self.windows.OH, self.windows.OW, shape[-1])
+
+    def multiply_adds(self):
+        return self.windows.OH * self.windows.OW * self.W.data.size
+
+    def arguments(self):
+        return described(self.kernel_size, self.stride, self.padding, usual_stride=(1, 1))
+
+
+class Conv2D(Convolution):
     """Slide `filters` small weight windows over the image; every place gives one number per filter.
 
         y[n, oh, ow, f] = b[f] + sum over kh, kw, c of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * W[kh, kw, c, f]
@@ -16,8 +44,8 @@ class Conv2D(Layer):
     stride: (SH, SW)    padding: (PH, PW) zeros on each side    OH = (H + 2 PH - KH) // SH + 1
 
     Computed by im2col: each window becomes a row of a matrix, so the sum above is one matrix product (Chellapilla,
-    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch. The seven loops
-    of the formula stand in `minidl.ops.windows.conv2d_loops`. Like every deep-learning library, this correlates: the
+    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch. How, and the
+    seven loops of the formula: `minidl.ops.convolution`. Like every deep-learning library, this correlates: the
     window is not flipped.
 
     padding: zeros around the image: a number, a pair (height, width), "valid" (none), or "same", which gives
@@ -26,29 +54,18 @@ class Conv2D(Layer):
 
     def __init__(self, filters, kernel_size, stride=1, padding=0, init="he", bias=True):
         self.filters = positive_integer(filters, "Conv2D filters")
-        self.kernel_size = pair(kernel_size, "Conv2D kernel_size")
-        self.stride = pair(stride, "Conv2D stride")
-        self.padding = checked_padding(padding, "Conv2D padding")
-        self.init, self.bias = init, bias
-        initializer(init, "Conv2D init")  # a wrong name fails here, not at build
+        super().__init__(kernel_size, stride, padding, init, bias)
 
-    def build(self, input_shape):
-        H, W, C = self.accept(input_shape, ("H", "W", "C"), cure="A grey image has one feature: (H, W, 1)")
-        KH, KW = self.kernel_size
-        self.windows = Windows(self.label(), H, W, self.kernel_size, self.stride, self.padding)
-        self.W = Parameter(initial_array(self.init, (KH, KW, C, self.filters),
-                                         fan_in=KH * KW * C, fan_out=KH * KW * self.filters), "W")
-        if self.bias:
-            self.b = Parameter(xp.zeros(self.filters, float_type()), "b", decay=False)
-        return (self.windows.OH, self.windows.OW, self.filters)
+    def weights(self, KH, KW, C):
+        """The shape of W, its fan_in and its fan_out."""
+        return (KH, KW, C, self.filters), KH * KW * C, KH * KW * self.filters
 
     def forward(self, x):
         self.check(x)
-        windows, kernel = self.windows, self.W.data.reshape(-1, self.filters)    # (KH*KW*C, F)
-        y = xp.empty((len(x), windows.OH, windows.OW, self.filters), x.dtype)
+        y = xp.empty((len(x), self.windows.OH, self.windows.OW, self.filters), x.dtype)
 
         def forward_slice(rows):
-            y[rows] = (windows.im2col(x[rows]) @ kernel).reshape(y[rows].shape)
+            correlate(self.windows, x[rows], self.W.data, out=y[rows])
             if self.bias:
                 y[rows] += self.b.data
 
@@ -58,25 +75,84 @@ class Conv2D(Layer):
 
     def backward(self, dy):
         x = self.saved
-        windows, kernel = self.windows, self.W.data.reshape(-1, self.filters)    # (KH*KW*C, F)
-        dx = xp.empty_like(x)
+        dx = xp.empty(x.shape, x.dtype)
 
         def backward_slice(rows):
-            d = dy[rows].reshape(-1, self.filters)                               # (n*OH*OW, F)
-            dx[rows] = windows.col2im(d @ kernel.T, len(x[rows]))
-            return windows.im2col(x[rows]).T @ d, d.sum(axis=0)                  # this slice's share of dW and db
+            input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])
+            # this slice's share of dW and db
+            return [weight_gradient(self.windows, x[rows], dy[rows], self.W.data), dy[rows].sum((0, 1, 2))]
 
-        dW, db = zip(*in_slices(backward_slice, len(x), 2 * self.column_bytes(x)), strict=True)
-        self.W.grad[...] = sum(dW).reshape(self.W.grad.shape)
+        dW, db = sum_over_slices(backward_slice, len(x), 2 * self.column_bytes(x), at_least=2 * self.W.data.nbytes)
+        self.W.grad[...] = dW
         if self.bias:
-            self.b.grad[...] = sum(db)
+            self.b.grad[...] = db
         return dx
 
     def column_bytes(self, x):
-        """Bytes of im2col's matrix for one image."""
-        return self.windows.OH * self.windows.OW * (self.W.data.size // self.filters) * x.dtype.itemsize
+        """Bytes of the gathered windows of one image."""
+        (KH, KW), C = self.kernel_size, x.shape[3]
+        height = self.windows.padded[0] if by_rows(self.windows, C) else self.windows.OH * KH
+        return height * self.windows.OW * KW * C * x.dtype.itemsize
 
     def __repr__(self):
-        stride = "" if self.stride == (1, 1) else f", stride={short(self.stride)}"
-        padding = "" if self.padding == (0, 0) else f", padding={short(self.padding)}"
-        return f"Conv2D({self.filters}, {short(self.kernel_size)}{stride}{padding})"
+        return f"Conv2D({self.filters}, {self.arguments()})"
+
+
+class DepthwiseConv2D(Convolution):
+    """Slide one small weight window over each feature map by itself: features do not mix.
+
+        y[n, oh, ow, c] = b[c] + sum over kh, kw of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * W[kh, kw, c]
+
+    x: (N, H, W, C)    W: (KH, KW, C)    b: (C,)    y: (N, OH, OW, C)
+    stride: (SH, SW)    padding: as in Conv2D    OH = (H + 2 PH - KH) // SH + 1
+
+    A sum over KH * KW shifted images; with so few products per number, im2col and a matrix product would only move
+    memory. A 1x1 Conv2D behind it mixes the features: together they take about 1 / (KH * KW) of the work of one Conv2D
+    (MobileNet: Howard et al. 2017, arXiv:1704.04861, section 3.1). As torch.nn.Conv2d(C, C, K, groups=C).
+    """
+
+    def __init__(self, kernel_size, stride=1, padding=0, init="he", bias=True):
+        super().__init__(kernel_size, stride, padding, init, bias)
+
+    def weights(self, KH, KW, C):
+        """The shape of W, its fan_in and its fan_out."""
+        return (KH, KW, C), KH * KW, KH * KW
+
+    def forward(self, x):
+        self.check(x)
+        windows, taps = self.windows, self.W.data.reshape(-1, x.shape[3])        # (KH*KW, C)
+        y = xp.zeros((len(x), windows.OH, windows.OW, x.shape[3]), x.dtype)
+
+        def forward_slice(rows):
+            for pixel, tap in zip(windows.offsets(windows.pad(x[rows])), taps, strict=True):
+                y[rows] += pixel * tap
+            if self.bias:
+                y[rows] += self.b.data
+
+        in_slices(forward_slice, len(x), 3 * x[:1].nbytes)
+        self.saved = x
+        return y
+
+    def backward(self, dy):
+        x = self.saved
+        windows, taps = self.windows, self.W.data.reshape(-1, x.shape[3])        # (KH*KW, C)
+        dx = xp.empty(x.shape, x.dtype)
+
+        def backward_slice(rows):
+            padded, d = windows.pad(x[rows]), dy[rows]
+            dpadded, dtaps = xp.zeros_like(padded), xp.empty_like(taps)
+            pixels = zip(windows.offsets(padded), windows.offsets(dpadded), strict=True)
+            for k, (pixel, dpixel) in enumerate(pixels):
+                dpixel += d * taps[k]                                            # a view: this adds into dpadded
+                dtaps[k] = (d * pixel).sum((0, 1, 2))                            # (C,)
+            dx[rows] = windows.crop(dpadded)
+            return [dtaps, d.sum((0, 1, 2))]                                     # this slice's share of dW and db
+
+        dW, db = sum_over_slices(backward_slice, len(x), 5 * x[:1].nbytes)
+        self.W.grad[...] = dW.reshape(self.W.grad.shape)
+        if self.bias:
+            self.b.grad[...] = db
+        return dx
+
+    def __repr__(self):
+        return f"DepthwiseConv2D({self.arguments()})"

@@ -3,6 +3,7 @@
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, positive_integer
 from minidl.initializers import initial_array, initializer
+from minidl.parallel import SLICE_BYTES, in_slices, sum_over_slices
 
 
 class Dense(Layer):
@@ -29,18 +30,37 @@ class Dense(Layer):
 
     def forward(self, x):
         self.check(x)
-        y = x @ self.W.data                                                  # (N, units)
-        if self.bias:
-            y += self.b.data
+        y = xp.empty((len(x), self.units), x.dtype)
+
+        def forward_slice(rows):
+            xp.matmul(x[rows], self.W.data, out=y[rows])                     # (n, units)
+            if self.bias:
+                y[rows] += self.b.data
+
+        in_slices(forward_slice, len(x), self.item_bytes(x))
         self.saved = x
         return y
 
     def backward(self, dy):
         x = self.saved
-        self.W.grad[...] = x.T @ dy                                          # (D, units)
+        dx = xp.empty(x.shape, x.dtype)
+
+        def backward_slice(rows):
+            xp.matmul(dy[rows], self.W.data.T, out=dx[rows])                 # (n, D)
+            return [x[rows].T @ dy[rows], dy[rows].sum(axis=0)]              # this slice's share of dW and db
+
+        dW, db = sum_over_slices(backward_slice, len(x), self.item_bytes(x))
+        self.W.grad[...] = dW                                                # (D, units)
         if self.bias:
-            self.b.grad[...] = dy.sum(axis=0)
-        return dy @ self.W.data.T                                            # (N, D)
+            self.b.grad[...] = db
+        return dx
+
+    def item_bytes(self, x):
+        """Four slices for a large product, one for a small one, which takes no longer than waking another thread."""
+        return 4 * SLICE_BYTES / len(x) if len(x) * self.multiply_adds() > 2e7 else 0
+
+    def multiply_adds(self):
+        return self.W.data.size
 
     def __repr__(self):
         return f"Dense({self.units})"

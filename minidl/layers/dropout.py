@@ -12,17 +12,26 @@ class Dropout(Layer):
     x, y, mask: any shape. `rate` is the chance of *dropping*. The division keeps the expected value of y at x
     ("inverted" dropout, as in torch.nn), so evaluation needs no correction; the 2014 paper instead multiplied by
     1 - rate at test time. Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
+
+    maps=True drops whole feature maps of (N, H, W, C): one draw for each image and feature, as torch.nn.Dropout2d.
+    Neighbouring pixels say nearly the same, so dropping them one by one hides little from the next convolution.
+    Tompson et al. 2015, arXiv:1411.4280, section 3.2.
     """
 
-    def __init__(self, rate):
-        self.rate = in_range(rate, "Dropout rate", 0, 1)
+    def __init__(self, rate, maps=False):
+        self.rate, self.maps = in_range(rate, "Dropout rate", 0, 1), maps
+
+    def build(self, input_shape):
+        return self.accept(input_shape, ("H", "W", "C") if self.maps else None,
+                           cure="Vectors have no feature maps: leave maps=True out")
 
     def forward(self, x):
         self.check(x)
         if not self.training or self.rate == 0:
             self.saved = 1.0
             return x
-        mask = (draw_uniform(x.shape) >= self.rate) * x.dtype.type(1 / (1 - self.rate))
+        shape = (len(x), 1, 1, x.shape[3]) if self.maps else x.shape
+        mask = (draw_uniform(shape) >= self.rate) * x.dtype.type(1 / (1 - self.rate))
         self.saved = mask
         return x * mask
 
@@ -31,4 +40,4 @@ class Dropout(Layer):
         return dy * mask
 
     def __repr__(self):
-        return f"Dropout({self.rate:g})"
+        return f"Dropout({self.rate:g}{', maps=True' if self.maps else ''})"

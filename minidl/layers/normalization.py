@@ -57,3 +57,43 @@ class BatchNorm(Layer):
             return self.gamma.data / std * dy
         # every x moves the mean and the variance too: two averages come off
         return self.gamma.data / std * (dy - dy.mean(axes) - xhat * (dy * xhat).mean(axes))
+
+
+class LayerNorm(Layer):
+    """Normalise the features of every image, or of every place in an image, by themselves; then scale and shift them.
+
+        xhat = (x - mean) / sqrt(var + eps)            y = gamma * xhat + beta
+
+    x, y: (N, ..., C)            mean, var: (N, ..., 1)            gamma, beta: (C,)
+
+    mean and var (the average of squares) are taken over the last axis, so no image sees the others: training and
+    evaluation mode compute the same, and a batch of one is as good as any. Equals torch.nn.LayerNorm(C) on features
+    that stand last; to normalise over several axes, as its normalized_shape=(H, W, C) does, put Flatten() before it.
+    Ba, Kiros & Hinton 2016, arXiv:1607.06450, section 3.
+    """
+
+    def __init__(self, eps=1e-5):
+        self.eps = in_range(eps, "LayerNorm eps", 0, float("inf"))
+
+    def build(self, input_shape):
+        *_, C = shape = self.accept(input_shape)
+        self.gamma = Parameter(xp.ones(C, float_type()), "gamma", decay=False)
+        self.beta = Parameter(xp.zeros(C, float_type()), "beta", decay=False)
+        return shape
+
+    def forward(self, x):
+        self.check(x)
+        centred = x - x.mean(-1, keepdims=True)
+        std = xp.sqrt((centred * centred).mean(-1, keepdims=True) + self.eps)    # (N, ..., 1)
+        xhat = centred / std
+        self.saved = xhat, std
+        return self.gamma.data * xhat + self.beta.data
+
+    def backward(self, dy):
+        xhat, std = self.saved
+        others = tuple(range(dy.ndim - 1))
+        self.beta.grad[...] = dy.sum(others)                                     # (C,)
+        self.gamma.grad[...] = (dy * xhat).sum(others)
+        dxhat = self.gamma.data * dy
+        # every feature moves the mean and the variance too: two averages come off
+        return (dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)) / std

@@ -6,15 +6,17 @@ N images of H x W pixels and C features, windows of KH x KW, OH x OW places wher
 """
 
 from minidl.backend import xp
-from minidl.core import pair
+from minidl.core import pair, short
 from minidl.errors import ShapeError, UserError
+from minidl.parallel import workspace
 
 
 class Windows:
     """The places of a window on images of one size, and the arrays that gather them and scatter them back."""
 
     def __init__(self, label, H, W, size, stride, padding):
-        """label: how an error names the layer; size, stride: (height, width); padding: as in `checked_padding`."""
+        """label: how an error names the layer; size, stride: (height, width); padding: as in `checked_padding`, or
+        ((top, bottom), (left, right))."""
         (KH, KW), (SH, SW) = size, stride
         if padding == "same":
             # as many places as strides fit into the image; an odd pixel of padding goes below and to the right
@@ -23,7 +25,9 @@ class Windows:
             self.top, self.left = above_below // 2, left_right // 2
             bottom, right = above_below - self.top, left_right - self.left
         else:
-            (self.top, self.left) = (bottom, right) = (0, 0) if padding == "valid" else padding
+            above_below, left_right = (0, 0) if padding == "valid" else padding
+            self.top, bottom = above_below if isinstance(above_below, tuple) else (above_below, above_below)
+            self.left, right = left_right if isinstance(left_right, tuple) else (left_right, left_right)
         self.H, self.W, self.size, self.stride = H, W, size, stride
         self.padded = (H + self.top + bottom, W + self.left + right)
         if self.padded[0] < KH or self.padded[1] < KW:
@@ -57,19 +61,57 @@ class Windows:
 
     def im2col(self, x):
         """Every window as one row, so that a convolution becomes a matrix product: (N*OH*OW, KH*KW*C)."""
-        view = xp.lib.stride_tricks.sliding_window_view(self.pad(x), self.size, axis=(1, 2))
-        view = view[:, ::self.stride[0], ::self.stride[1]]               # (N, OH, OW, C, KH, KW)
-        rows = len(x) * self.OH * self.OW
-        return view.transpose(0, 1, 2, 4, 5, 3).reshape(rows, -1)        # (N*OH*OW, KH*KW*C), a copy
+        (KH, KW), (SH, SW), C = self.size, self.stride, x.shape[3]
+        if self.size == self.stride == (1, 1) and self.padded == (self.H, self.W):
+            return x.reshape(-1, C)                                      # every pixel is a window: nothing to copy
+        padded = self.pad(x)
+        columns = workspace("im2col", (len(x), self.OH, self.OW, KH, KW, C), x.dtype)
+        view = xp.lib.stride_tricks.sliding_window_view(padded, self.size, axis=(1, 2))
+        columns[...] = view[:, ::SH, ::SW].transpose(0, 1, 2, 4, 5, 3)   # from (N, OH, OW, C, KH, KW)
+        return columns.reshape(-1, KH * KW * C)
 
     def col2im(self, columns, N):
         """Add every row back to the pixels it came from, as the gradient of im2col: (N, H, W, C)."""
         (KH, KW), OH, OW = self.size, self.OH, self.OW
         columns = columns.reshape(N, OH, OW, KH * KW, -1)
-        padded = xp.zeros((N, *self.padded, columns.shape[-1]), columns.dtype)
+        padded = self.zeros(N, columns.shape[-1], columns.dtype)
         for k, pixels in enumerate(self.offsets(padded)):
             pixels += columns[:, :, :, k]  # pixels is a view: this adds into padded
         return self.crop(padded)
+
+    def zeros(self, N, C, dtype):
+        """An empty padded image to add into: (N, H + top + bottom, W + left + right, C)."""
+        padded = workspace("padded gradient", (N, *self.padded, C), dtype)
+        padded[...] = 0
+        return padded
+
+    def rows2col(self, x):
+        """As im2col, along the rows of the image alone: (H + top + bottom, N, OW, KW*C), for stride 1.
+
+        Every window of one row of pixels as one row of a matrix. The rows of pixels that a kernel's row kh meets are
+        then simply [kh:kh + OH], one block of memory, so a convolution is KH matrix products on a copy that is KH
+        times smaller than im2col's.
+        """
+        KW, C = self.size[1], x.shape[3]
+        PH, N = self.padded[0], len(x)
+        rows = workspace("rows2col", (PH, N, self.OW, KW, C), x.dtype)
+        inside = rows[self.top:self.top + self.H]
+        rows[:self.top] = 0
+        rows[self.top + self.H:] = 0
+        for j in range(KW):
+            # output column ow meets pixel ow + j - left, where the image has one
+            first, last = max(0, self.left - j), min(self.OW, self.W + self.left - j)
+            inside[:, :, :first, j] = 0
+            inside[:, :, last:, j] = 0
+            inside[:, :, first:last, j] = x[:, :, first + j - self.left:last + j - self.left].swapaxes(0, 1)
+        return rows.reshape(PH, N, self.OW, KW * C)
+
+    def turned(self):
+        """The windows that carry a gradient back: those of the flipped kernel on dy, padded so that dx is H x W."""
+        (KH, KW), OH, OW = self.size, self.OH, self.OW
+        top, left = KH - 1 - self.top, KW - 1 - self.left
+        padding = (top, self.H + KH - 1 - OH - top), (left, self.W + KW - 1 - OW - left)
+        return Windows("", OH, OW, self.size, (1, 1), padding)
 
 
 def checked_padding(value, what):
@@ -79,6 +121,13 @@ def checked_padding(value, what):
             raise UserError(f"{what}={value!r}: expected \"same\", \"valid\", a whole number, or a pair of them")
         return value
     return pair(value, what, least=0)
+
+
+def described(size, stride, padding, usual_stride):
+    """The arguments of a window as the code would write them: `3, stride=2, padding='same'`."""
+    stride = "" if stride == usual_stride else f", stride={short(stride)}"
+    padding = "" if padding == (0, 0) else f", padding={short(padding)}"
+    return f"{short(size)}{stride}{padding}"
 
 
 def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):

@@ -1,0 +1,34 @@
+"""Write the golden files: what PyTorch computes for every case of the table in cases.py.
+
+    python tests/golden/make_golden.py                 needs torch; run it after every change of the table
+
+One file for each kind of case, NAME.npz, with the arrays "case/dtype/tensor" and, as "versions", what made them.
+"""
+
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
+
+from golden import with_torch  # noqa: E402
+from golden.cases import DTYPES, TABLE  # noqa: E402
+
+
+def main():
+    torch.set_num_threads(1)
+    versions = f"torch {torch.__version__}, numpy {np.__version__}, python {platform.python_version()}"
+    for kind, cases in TABLE.items():
+        arrays = {f"{case.name}/{dtype}/{tensor}": array for case in cases for dtype in DTYPES
+                  for tensor, array in getattr(with_torch, kind)(case, dtype).items()}
+        path = HERE / f"{kind}.npz"
+        np.savez_compressed(path, versions=versions, **arrays)
+        print(f"{path.name}: {len(cases)} cases, {len(arrays)} arrays, {path.stat().st_size:,} bytes ({versions})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""The backend: one namespace that is refilled, faults that are named, threads and seeds that keep their promises."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import types
+
+import numpy as np
+import pytest
+from cases import CASES, assert_close, assert_same_bits, assert_says
+
+import minidl
+from minidl import backend, parallel
+from minidl.backend import draw_integers, draw_normal, draw_permutation, draw_uniform, xp
+from minidl.errors import BackendError, UserError
+
+
+def python(code, **environment):
+    """Run a few lines in a Python of their own."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MINIDL_")}
+    return subprocess.run([sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True,
+                          timeout=60, check=False)
+
+
+# ----------------------------------------------------------------------------------------- which library, which faults
+
+
+def fake_cupy(devices=1, device_error=None, product_error=None):
+    """A module that looks like CuPy up to the point where something is broken; NumPy does its arithmetic."""
+    fake = types.ModuleType("cupy")
+
+    def count():
+        if device_error:
+            raise device_error
+        return devices
+
+    def ones(shape, dtype):
+        if product_error:
+            raise product_error
+        return np.ones(shape, dtype)
+
+    fake.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=count))
+    fake.ones, fake.float32, fake.asarray, fake.exp, fake.ndarray = ones, np.float32, np.asarray, np.exp, np.ndarray
+    fake.only_in_cupy, fake.random = object(), np.random
+    return fake
+
+
+@pytest.mark.parametrize(("fake", "parts"), [
+    (None, ["needs the CuPy package", "pip install cupy-cuda12x", "cupy-cuda13x"]),
+    (fake_cupy(device_error=RuntimeError("cudaErrorInsufficientDriver")),
+     ["no usable NVIDIA driver", "cudaErrorInsufficientDriver", "nvidia-smi"]),
+    (fake_cupy(devices=0), ["no GPU is visible", "CUDA_VISIBLE_DEVICES", "nvidia-smi -L"]),
+    (fake_cupy(product_error=RuntimeError("libnvrtc.so.12: cannot open")),
+     ["CUDA's libraries are missing", "libnvrtc.so.12", "pip install 'cupy-cuda12x[ctk]'", "cupy-cuda13x[ctk]"]),
+    (fake_cupy(product_error=OSError("libcublas.so")), ["CUDA's libraries are missing", "libcublas.so"]),
+], ids=["no package", "no driver", "no device", "no compiler", "no libraries"])
+def test_what_is_missing_for_cupy(fake, parts, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", fake)   # None makes `import cupy` fail
+    before = dict(vars(xp))
+    with pytest.raises(BackendError) as caught:
+        minidl.use("cupy")
+    assert_says(caught, *parts)
+    assert minidl.backend_name() == "numpy"
+    assert vars(xp) == before, "after a failure everything stays as it was"
+    assert xp.exp is np.exp
+
+
+def test_use_refills_the_namespace_that_everybody_imported(monkeypatch):
+    fake = fake_cupy()
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    from minidl.layers import activation
+    minidl.use("cupy")
+    assert minidl.backend_name() == "cupy"
+    assert activation.xp is xp
+    assert xp.only_in_cupy is fake.only_in_cupy
+    with pytest.raises(AttributeError, match="cupy has no function 'tanh'"):
+        _ = xp.tanh
+    minidl.use("numpy")
+    assert xp.tanh is np.tanh
+    with pytest.raises(AttributeError, match="numpy has no function 'only_in_cupy'"):
+        _ = xp.only_in_cupy
+
+
+def test_random_numbers_of_the_library_are_left_out():
+    with pytest.raises(AttributeError, match="draw with minidl.backend.draw_normal"):
+        _ = xp.random
+
+
+def test_the_environment_names_the_backend():
+    code = "import minidl; from minidl.backend import xp; print(xp.zeros(2), minidl.backend_name())"
+    assert python(code, MINIDL_BACKEND="numpy").stdout == "[0. 0.] numpy\n"
+    assert python(code).stdout == "[0. 0.] numpy\n"
+    assert python(code, MINIDL_BACKEND="").stdout == "[0. 0.] numpy\n"
+    answer = python(code, MINIDL_BACKEND="nunpy")
+    assert answer.returncode
+    assert "MINIDL_BACKEND='nunpy': expected one of numpy, cupy" in answer.stderr
+    code = "import sys; sys.modules['cupy'] = None; " + code
+    assert "needs the CuPy package" in python(code, MINIDL_BACKEND="cupy").stderr
+
+
+def test_the_environment_names_the_number_of_threads():
+    code = "import minidl; print(minidl.threads())"
+    assert python(code, MINIDL_THREADS="3").stdout == "3\n"
+    assert int(python(code).stdout) >= 1
+    for wrong in ("0", "two", "-1", "1.5", "\N{SUPERSCRIPT TWO}"):
+        answer = python(code, MINIDL_THREADS=wrong, PYTHONIOENCODING="utf-8")
+        assert f"MINIDL_THREADS={wrong!r}: expected a whole number of at least 1" in answer.stderr, wrong
+    assert python("import minidl; minidl.use('numpy'); minidl.threads(2); print(minidl.threads())",
+                  MINIDL_THREADS="3").stdout == "2\n"
+
+
+def test_import_is_light():
+    """No picture, no network, no GPU library; how long it takes is printed, not tested: machines differ."""
+    code = ("import sys, time, json; import numpy; start = time.perf_counter(); import minidl; "
+            "seconds = time.perf_counter() - start; import minidl.layers, minidl.losses, minidl.optimizers, "
+            "minidl.training, minidl.gradcheck, minidl.probe, minidl.claims, minidl.regularizers; "
+            "print(json.dumps([seconds, sorted({name.split('.')[0] for name in sys.modules})]))")
+    seconds, modules = json.loads(python(code).stdout)
+    print(f"import minidl: {1000 * seconds:.0f} ms after NumPy")
+    heavy = {"matplotlib", "requests", "cupy", "threadpoolctl", "scipy", "torch", "urllib3", "PIL"} & set(modules)
+    assert not heavy
+
+
+# ------------------------------------------------------------------------------------------------- arrays, precision
+
+
+def test_asarray_gives_fractions_the_precision_in_use():
+    for a in ([1.5, 2], np.array([1.5, 2]), np.array([1.5, 2], np.float16), np.array([1.5, 2], np.float32)):
+        assert minidl.asarray(a).dtype == np.float32
+        with minidl.precision("float64"):
+            assert minidl.asarray(a).dtype == np.float64
+    for kind in ("uint8", "int64", "bool"):
+        assert minidl.asarray(np.ones(2, kind)).dtype == kind
+    a = np.ones(3, np.float32)
+    assert minidl.asarray(a) is a
+
+
+def test_precision_ends_with_its_block_also_after_an_error():
+    with pytest.raises(KeyError), minidl.precision("float64"):
+        assert xp.zeros(1, backend.float_type()).dtype == np.float64
+        with minidl.precision("float32"):
+            assert backend.float_type() is np.float32
+        assert backend.float_type() is np.float64
+        raise KeyError
+    assert backend.float_type() is np.float32
+
+
+def test_to_cpu_fetches_from_a_device():
+    class OnDevice:
+        device = "gpu"
+
+        def get(self):
+            return np.arange(3)
+
+    assert_same_bits(minidl.to_cpu(OnDevice()), np.arange(3), "fetched")
+    assert_same_bits(minidl.to_cpu(np.arange(3)), np.arange(3), "already there")
+    assert_same_bits(minidl.to_cpu([1.0, 2.0]), np.array([1.0, 2.0]), "a list")
+
+
+# ------------------------------------------------------------------------------------------------------------- seeds
+
+
+def draws():
+    return [draw_normal((2, 3)), draw_normal(4, 0.5), draw_uniform((3, 2)), draw_integers(10, (2, 3)),
+            draw_permutation(7)]
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    minidl.seed(3)
+    first = draws()
+    minidl.seed(3)
+    for again, before in zip(draws(), first, strict=True):
+        assert_same_bits(again, before, "draw")
+    minidl.seed(4)
+    assert not np.array_equal(draws()[0], first[0])
+    minidl.seed(np.int64(3))
+    assert_same_bits(draws()[0], first[0], "draw from a NumPy seed")
+
+
+def test_both_precisions_draw_the_same_numbers():
+    minidl.seed(3)
+    single = draws()
+    with minidl.precision("float64"):
+        minidl.seed(3)
+        double = draws()
+    for narrow, wide in zip(single, double, strict=True):
+        if narrow.dtype.kind == "f":
+            assert (narrow.dtype, wide.dtype) == (np.float32, np.float64)
+        assert_same_bits(narrow, wide.astype(narrow.dtype), "draw")
+
+
+def test_a_program_starts_from_seed_0():
+    code = "import minidl; from minidl.backend import draw_normal; {} print(draw_normal(3).tolist())"
+    assert python(code.format("")).stdout == python(code.format("minidl.seed(0);")).stdout != ""
+
+
+def test_random_state_can_be_put_back():
+    draw_normal(3)
+    state = backend.random_state()
+    first = draws()
+    backend.restore_random_state(state)
+    for again, before in zip(draws(), first, strict=True):
+        assert_same_bits(again, before, "draw")
+
+
+def test_what_is_drawn():
+    normal, uniform = draw_normal(40_000, 2.0), draw_uniform(40_000)
+    assert abs(normal.mean()) < 0.05
+    assert abs(normal.std() - 2) < 0.05
+    assert uniform.min() >= 0
+    assert uniform.max() < 1
+    assert abs(uniform.mean() - 0.5) < 0.01
+    assert set(draw_integers(4, 500).tolist()) == {0, 1, 2, 3}
+    assert sorted(draw_permutation(9).tolist()) == list(range(9))
+
+
+# ------------------------------------------------------------------------------------------------------------ threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("count", "item_bytes", "step"), [
+    (10, parallel.SLICE_BYTES // 4, 4), (10, parallel.SLICE_BYTES, 1), (10, 3 * parallel.SLICE_BYTES, 1),
+    (10, 1, 10), (10, 0, 10), (9, parallel.SLICE_BYTES // 3, 3), (1, parallel.SLICE_BYTES, 1), (0, 100, 1)])
+def test_slices_cover_the_batch_once_and_in_order(threads, count, item_bytes, step):
+    minidl.threads(threads)
+    rows = parallel.in_slices(lambda rows: list(range(count))[rows], count, item_bytes)
+    assert [row for part in rows for row in part] == list(range(count))
+    assert [len(part) for part in rows] == [min(step, count - start) for start in range(0, count, step)]
+
+
+def test_one_thread_computes_in_the_caller():
+    """So a debugger steps straight through; several threads are threads of the pool."""
+    def where(rows):
+        return threading.current_thread()
+
+    minidl.threads(1)
+    assert set(parallel.in_slices(where, 5, parallel.SLICE_BYTES)) == {threading.main_thread()}
+    minidl.threads(2)
+    assert set(parallel.in_slices(where, 5, 1)) == {threading.main_thread()}, "a single slice"
+    assert threading.main_thread() not in parallel.in_slices(where, 5, parallel.SLICE_BYTES)
+
+
+def test_threads_of_the_matrix_product_are_given_back():
+    import threadpoolctl
+
+    def blas():
+        return {library["num_threads"] for library in threadpoolctl.threadpool_info()
+                if library["user_api"] == "blas"} or {None}
+
+    minidl.threads(2)
+    outside, inside = blas(), parallel.in_slices(lambda rows: blas(), 4, parallel.SLICE_BYTES)
+    assert all(counts in ({1}, {None}) for counts in inside)
+    assert blas() == outside
+
+    def fails(rows):
+        raise KeyError("a fault in a slice")
+
+    with pytest.raises(KeyError, match="a fault in a slice"):
+        parallel.in_slices(fails, 4, parallel.SLICE_BYTES)
+    assert blas() == outside
+    minidl.threads(1)
+    assert blas() in ({1}, {None})
+
+
+def run(case, threads):
+    minidl.threads(threads)
+    minidl.seed(2)
+    layer, x = case.layer(), np.concatenate([case.x(np.float32)] * 5)
+    minidl.seed(3)
+    y = layer.forward(x)
+    dx = layer.backward(y)
+    return [y, dx, *(parameter.grad.copy() for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_thread_and_many_give_the_same_numbers(case, monkeypatch):
+    """To the bit, because the slices are the same: several images each, the last slice smaller."""
+    monkeypatch.setattr(parallel, "SLICE_BYTES", 3000)
+    one = run(case, 1)
+    for threads in (1, 2, 3):
+        for k, (now, before) in enumerate(zip(run(case, threads), one, strict=True)):
+            assert_same_bits(now, before, f"{case.name}, tensor {k}, {threads} threads")
+    monkeypatch.undo()
+    for k, (now, before) in enumerate(zip(run(case, 1), one, strict=True)):
+        # one slice or many add up in another order: float32 keeps about 7 digits
+        assert_close(now, before, f"{case.name}, tensor {k}, one slice", 1e-5, 1e-5)
+
+
+def test_threads_says_how_many():
+    for count in (1, 2):
+        assert minidl.threads(count) == count
+        assert minidl.threads() == count
+    with pytest.raises(UserError):
+        minidl.threads(0)
+    assert minidl.threads() == 2

@@ -1,0 +1,173 @@
+"""minidl equals PyTorch, number for number: against files that PyTorch made, and live where torch is installed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden.cases import DTYPES, SNAPSHOTS, STEPS, TABLE, first_weights, gradient, losses_observed, numbers
+
+from minidl import parallel
+from minidl.backend import asarray, precision, threads, to_cpu
+from minidl.core import Parameter
+from minidl.optimizers import MovingAverage
+
+GOLDEN = Path(__file__).parent / "golden"
+LIMITS = {"float64": 1e-10, "float32": 1e-5}  # of the relative error
+
+
+# ------------------------------------------------------------------------------- each kind of case, computed by minidl
+
+
+def prepared(case):
+    layer = case.ours()
+    layer.build(case.x.shape[1:])
+    for place, parameter in enumerate(layer.parameters()):
+        parameter.data[...] = asarray(numbers(parameter.data.shape, 10 + place))
+    return layer
+
+
+def pass_through(layer, x):
+    y = layer.forward(asarray(x))
+    dx = layer.backward(asarray(numbers(y.shape, 2)))
+    gradients = {f"gradient_{place}": parameter.grad for place, parameter in enumerate(layer.parameters())}
+    return {"y": y, "dx": dx, **gradients}
+
+
+def layers(case):
+    return pass_through(prepared(case), case.x)
+
+
+def statistics(case):
+    case.x = numbers(case.shape, 1, 2.0)
+    layer = prepared(case)
+    means, variances = [], []
+    for step in range(10):
+        layer.forward(asarray(numbers(case.shape, 20 + step, 2.0) + step / 8))
+        means.append(to_cpu(layer.running_mean).copy())
+        variances.append(to_cpu(layer.running_var).copy())
+    layer.training = False  # but keeping what backward needs
+    return {"running_mean": np.array(means), "running_var": np.array(variances), **pass_through(layer, case.x)}
+
+
+def losses(case):
+    loss = case.ours()
+    return {"loss": loss.forward(asarray(case.scores), asarray(case.target)), "dscores": loss.backward()}
+
+
+def first_parameters():
+    W, b = first_weights()
+    return [Parameter(asarray(W), "W"), Parameter(asarray(b), "b", decay=False)]
+
+
+def optimizers(case):
+    parameters = first_parameters()
+    optimizer = case.ours(parameters)
+    kept = []
+    for step in range(1, STEPS + 1):
+        for place, parameter in enumerate(parameters):
+            parameter.grad[...] = asarray(gradient(to_cpu(parameter.data), 2 * step + place))
+        optimizer.step()
+        if step in SNAPSHOTS:
+            kept.append(to_cpu(optimizer.flat.data).copy())
+    return {"weights": np.array(kept)}
+
+
+def averages(case):
+    parameters = first_parameters()
+    average = MovingAverage(parameters, case.decay)
+    kept = []
+    for step in range(1, STEPS + 1):
+        for place, parameter in enumerate(parameters):
+            parameter.data[...] = asarray(numbers(parameter.data.shape, 2 * step + place))
+        average.update()
+        if step in SNAPSHOTS:
+            kept.append(to_cpu(average.average).copy())
+    return {"average": np.array(kept)}
+
+
+def schedules(case):
+    schedule = case.ours()
+    rates = []
+    for step, loss in enumerate(losses_observed()):
+        rates.append(schedule(step / case.last))
+        if hasattr(schedule, "observe"):
+            schedule.observe(loss)
+    return {"lr": np.array(rates)}
+
+
+OURS = {"layers": layers, "statistics": statistics, "losses": losses, "optimizers": optimizers, "averages": averages,
+        "schedules": schedules}
+
+# ----------------------------------------------------------------------------------------------------------- comparing
+
+
+def compare(kind, case, dtype, theirs):
+    """Fail where an array is further from PyTorch's than the limit, relative to PyTorch's largest value."""
+    with precision(dtype):
+        ours = {tensor: to_cpu(array) for tensor, array in OURS[kind](case).items()}
+    assert ours.keys() == theirs.keys()
+    for tensor, expected in theirs.items():
+        got = ours[tensor]
+        assert got.shape == expected.shape, f"{case.name}: {tensor} has shape {got.shape}, PyTorch's {expected.shape}"
+        assert kind == "schedules" or got.dtype == dtype, f"{case.name}: {tensor} is {got.dtype}"
+        distance = abs(got.astype(np.float64) - expected.astype(np.float64))
+        error = distance.max() / abs(expected).max() if distance.any() else 0.0
+        worst = np.unravel_index(distance.argmax(), distance.shape)
+        assert error <= LIMITS[dtype], (f"{case.name}, {dtype}: {tensor}{[int(k) for k in worst]} is {got[worst]!r}, "
+                                        f"PyTorch has {expected[worst]!r}; relative error {error:.1e}")
+
+
+EVERYTHING = [pytest.param(kind, case, dtype, id=f"{kind}-{case.name}-{dtype}")
+              for kind, cases in TABLE.items() for case in cases for dtype in DTYPES]
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """{kind: {"case/dtype/tensor": array}} of all golden files."""
+    files = {}
+    for kind in TABLE:
+        with np.load(GOLDEN / f"{kind}.npz", allow_pickle=False) as archive:
+            files[kind] = {name: archive[name] for name in archive.files}
+    return files
+
+
+@pytest.mark.parametrize(("kind", "case", "dtype"), EVERYTHING)
+def test_equals_the_golden_file(kind, case, dtype, golden):
+    start = f"{case.name}/{dtype}/"
+    theirs = {name.removeprefix(start): array for name, array in golden[kind].items() if name.startswith(start)}
+    assert theirs, f"{kind}.npz does not hold {start}: run tests/golden/make_golden.py"
+    compare(kind, case, dtype, theirs)
+
+
+def test_slices_of_one_image_on_two_threads_make_no_difference(golden, monkeypatch):
+    monkeypatch.setattr(parallel, "SLICE_BYTES", 1)
+    before = threads()
+    try:
+        threads(2)
+        for case in TABLE["layers"]:
+            test_equals_the_golden_file("layers", case, "float64", golden)
+    finally:
+        threads(before)
+
+
+def test_golden_files_hold_the_table_and_nothing_else(golden):
+    for kind, cases in TABLE.items():
+        names = [case.name for case in cases]
+        assert len(set(names)) == len(names), f"{kind}: a name stands for two cases"
+        assert {name.split("/")[0] for name in golden[kind]} == {*names, "versions"}
+        assert "torch" in str(golden[kind]["versions"])
+
+
+@pytest.fixture(scope="module")
+def with_torch():
+    pytest.importorskip("torch", reason="torch is not installed: compared with the golden files only")
+    import torch
+    from golden import with_torch
+    torch.set_num_threads(1)
+    return with_torch
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize(("kind", "case", "dtype"), EVERYTHING)
+def test_equals_pytorch_live(kind, case, dtype, with_torch):
+    compare(kind, case, dtype, getattr(with_torch, kind)(case, dtype))

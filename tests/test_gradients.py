@@ -1,0 +1,96 @@
+"""Every backward pass against slopes measured on the forward pass, in float64: once by minidl's own checker, and once
+by a few lines written here that share nothing with it."""
+
+import numpy as np
+import pytest
+from cases import CASES, assert_close, freeze
+
+import minidl
+from minidl import parallel
+from minidl.gradcheck import check_layer
+
+TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@pytest.fixture(params=["1-thread", "2-threads"])
+def work(request, monkeypatch):
+    """One thread with the whole batch in one slice, or two threads that take one image at a time."""
+    if request.param == "2-threads":
+        monkeypatch.setattr(parallel, "SLICE_BYTES", 1)
+        minidl.threads(2)
+    with minidl.precision("float64"):
+        yield request.param
+
+
+def layer_of(case):
+    """The layer of a case. The checker switches its copy to training mode, so a frozen one has to stay frozen."""
+    layer = case.layer()
+    if case.mode == "frozen":
+        kind = type(layer)
+        layer.__class__ = type(f"Frozen{kind.__name__}", (kind,), {"train": lambda self: freeze(self) or self})
+    return layer
+
+
+@TABLE
+def test_checker(case, work):
+    layer = layer_of(case)
+    report = check_layer(layer, case.x(), largest=10**9 if work == "1-thread" else 40)
+    assert report.passed, f"{case.name}\n{report}"
+    names = {"input", *(parameter.name for parameter in layer.parameters())}
+    assert {finding.tensor.split(".")[-1] for finding in report.findings} == names
+    assert max(finding.max_relative_error for finding in report.findings) < 1e-6
+
+
+@TABLE
+def test_independent(case, work):
+    """Single elements, and all elements of a tensor at once along a random direction."""
+    layer, x, draw = case.layer(), case.x(), np.random.default_rng(3)
+    minidl.seed(5)
+    dy = draw.standard_normal(layer.forward(x).shape)
+
+    def objective():
+        minidl.seed(5)  # the same dropout mask every time
+        return float((layer.forward(x) * dy).sum())
+
+    objective()
+    dx = layer.backward(dy)
+    assert dx.shape == x.shape
+    tensors = [("input", x, dx.copy())]
+    tensors += [(f"{parameter.name}{parameter.data.shape}", parameter.data, parameter.grad.copy())
+                for parameter in layer.parameters()]
+    assert all(values.dtype == gradient.dtype == np.float64 for _, values, gradient in tensors)
+
+    def slope(values, direction, h=1e-5):
+        start = values.copy()
+        values += h * direction
+        above = objective()
+        values[...] = start - h * direction
+        below = objective()
+        values[...] = start
+        return (above - below) / (2 * h)
+
+    for name, values, gradient in tensors:
+        chosen = draw.choice(values.size, min(values.size, 25), replace=False)
+        indices = [np.unravel_index(k, values.shape) for k in chosen]
+        measured = []
+        for index in indices:
+            single = np.zeros_like(values)
+            single[index] = 1
+            measured.append(slope(values, single))
+        got = np.array([gradient[index] for index in indices])
+        # the rounding of L = sum of y dy, divided by h, moves a measured slope by about 1e-10
+        for index, explicit, numeric in zip(indices, got, measured, strict=True):
+            assert_close(explicit, numeric, f"{case.name}, {name}{list(map(int, index))}", rtol=1e-6,
+                         atol=1e-8 * np.abs(gradient).max() + 1e-9)
+        direction = draw.uniform(-1, 1, values.shape)
+        numeric = slope(values, direction)
+        assert_close((gradient * direction).sum(), numeric, f"{case.name}, {name} along a random direction", rtol=1e-6,
+                     atol=1e-8 * np.abs(gradient).sum() + 1e-9)
+
+
+def test_every_layer_is_in_the_table():
+    """A layer that minidl.layers exports has at least one line in the table; so has every argument that it knows."""
+    from minidl import layers
+    seen = {type(part).__name__ for case in CASES for part in case.layer().walk()}
+    missing = set(layers.__all__) - seen
+    assert not missing, f"add a line to tests/cases.py for: {', '.join(sorted(missing))}"

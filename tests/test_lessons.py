@@ -1,0 +1,99 @@
+"""Every lesson runs as a script, without a display, saves its pictures, and its claims hold."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
+EACH = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+
+
+def run(lesson, *flags, timeout=300, **environment):
+    clean = {key: value for key, value in os.environ.items()
+             if key not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND") and not key.startswith("MINIDL_")}
+    return subprocess.run([sys.executable, str(lesson), *map(str, flags)], cwd=ROOT, env=clean | environment,
+                          capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_there_are_lessons():
+    assert LESSONS
+
+
+@pytest.mark.slow
+@EACH
+def test_a_lesson_in_full(lesson, tmp_path):
+    out = tmp_path / "runs of a lesson"
+    done = run(lesson, "--fast", "--strict", "--out", out)
+    assert done.returncode == 0, f"{lesson.name}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.stderr == "", done.stderr[-3000:]
+    claims = json.loads((out / "claims.json").read_text(encoding="utf-8"))
+    assert claims
+    assert not [claim["claim"] for claim in claims if claim["holds"] is not True]
+    pictures = sorted(out.glob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n", picture.name
+        assert picture.stat().st_size > 5000, f"{picture.name}: hardly anything drawn"
+        assert f"picture: {picture}" in done.stdout
+    assert f"all {len(claims)} claims hold" in done.stdout
+
+
+@EACH
+def test_lessons_keep_their_form(lesson):
+    """A title, cells, no main(), at most 150 lines, a table of claims at the end."""
+    text = lesson.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert len(lines) <= 150, f"{lesson.name} has {len(lines)} lines"
+    assert lines[0] == '"""'
+    assert set(lines[2]) == {"="}, "a title, underlined"
+    assert text.count("\n# %%\n") >= 3
+    assert "__main__" not in text
+    assert lines[-1] == "lesson.finish()"
+
+
+FAULTS = {
+    "unknown data set": (["--data", "cifar11"], {}, ["unknown data set 'cifar11'", "Did you mean 'cifar10'?"]),
+    "unknown folder": (["--data-dir", "/no/such/folder"], {}, ["/no/such/folder", "data_dir", "mkdir -p"]),
+    "unknown folder in the environment": ([], {"MINIDL_DATA": "/no/such/folder"}, ["/no/such/folder", "MINIDL_DATA"]),
+    "unknown backend": (["--backend", "torch"], {}, ["--backend", "'torch'", "numpy", "cupy"]),
+    "unknown backend in the environment": ([], {"MINIDL_BACKEND": "torch"}, ["MINIDL_BACKEND='torch'", "numpy, cupy"]),
+    "no seeds": (["--seeds", "0"], {}, ["--seeds 0", "at least 1"]),
+    "half a seed": (["--seeds", "1.5"], {}, ["--seeds", "1.5"]),
+    "unknown flag": (["--fats"], {}, ["--fats"]),
+    "no threads": ([], {"MINIDL_THREADS": "none"}, ["MINIDL_THREADS='none'", "at least 1"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_one_plain_message(fault, tmp_path):
+    """Nothing of Python's inner life reaches the user."""
+    flags, environment, parts = FAULTS[fault]
+    done = run(LESSONS[0], "--fast", "--out", tmp_path, *flags, timeout=60, **environment)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr, done.stderr
+    missing = [part for part in parts if part not in done.stderr]
+    assert not missing, f"the message lacks {missing}: {done.stderr}"
+    assert len(done.stderr.strip().splitlines()) <= 8, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_data_set_is_one_plain_message(tmp_path):
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    for name in [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]:
+        (tmp_path / "cifar-10-batches-bin" / name).write_bytes(b"\x01" * 5000)
+    done = run(LESSONS[0], "--fast", "--data", "cifar10", "--data-dir", tmp_path, timeout=60, MINIDL_OFFLINE="1")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "DataError" in done.stderr
+
+
+@EACH
+def test_help_names_every_flag(lesson):
+    done = run(lesson, "--help", timeout=60)
+    assert done.returncode == 0
+    assert all(flag in done.stdout for flag in ("--backend", "--data", "--seeds", "--fast", "--out"))

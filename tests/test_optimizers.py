@@ -1,0 +1,302 @@
+"""Optimizers against the formulas of their papers, written out for single numbers; and how they hold parameters."""
+
+import math
+
+import numpy as np
+import pytest
+from cases import assert_close, assert_same_bits, assert_says, tie_free
+
+import minidl
+from minidl import Sequential
+from minidl.core import FlatParameters
+from minidl.errors import UserError
+from minidl.layers import BatchNorm, Conv2D, Dense, Flatten
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.optimizers import SGD, AdaGrad, Adam, Momentum, RMSProp
+from minidl.regularizers import L1, L2
+
+# One weight through all steps, in plain Python: w before the first, gradient(k, w) of step k; yields w after each.
+
+
+def sgd(w, gradient, lr):
+    for k in range(STEPS):
+        w = w - lr * gradient(k, w)
+        yield w
+
+
+def momentum(w, gradient, lr, momentum=0.9):
+    """Polyak 1964, with the velocity in units of the gradient, as torch.optim.SGD has it."""
+    v = 0.0
+    for k in range(STEPS):
+        v = momentum * v + gradient(k, w)
+        w = w - lr * v
+        yield w
+
+
+def adagrad(w, gradient, lr=0.01, eps=1e-10):
+    """Duchi, Hazan & Singer 2011: divided by the root of the sum of all squares so far."""
+    squares = []
+    for k in range(STEPS):
+        g = gradient(k, w)
+        squares.append(g**2)
+        w = w - lr * g / (math.sqrt(math.fsum(squares)) + eps)
+        yield w
+
+
+def rmsprop(w, gradient, lr=0.01, decay=0.99, eps=1e-8):
+    """Tieleman & Hinton 2012: the sum becomes an average whose weights fall by `decay` with every step."""
+    seen = []
+    for k in range(STEPS):
+        g = gradient(k, w)
+        seen.append(g)
+        average = math.fsum((1 - decay) * decay**age * old**2 for age, old in enumerate(reversed(seen)))
+        w = w - lr * g / (math.sqrt(average) + eps)
+        yield w
+
+
+def adam(w, gradient, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Kingma & Ba 2015, Algorithm 1, with the averages written as the sums that they are (equation 1 there)."""
+    seen = []
+    for k in range(STEPS):
+        t = k + 1
+        seen.append(gradient(k, w))
+        mean = math.fsum((1 - beta1) * beta1 ** (t - i) * g for i, g in enumerate(seen, 1)) / (1 - beta1**t)
+        square = math.fsum((1 - beta2) * beta2 ** (t - i) * g**2 for i, g in enumerate(seen, 1)) / (1 - beta2**t)
+        w = w - lr * mean / (math.sqrt(square) + eps)
+        yield w
+
+
+STEPS = 6
+RULES = [
+    (SGD, sgd, {"lr": 0.1}),
+    (Momentum, momentum, {"lr": 0.1}),
+    (Momentum, momentum, {"lr": 0.05, "momentum": 0.5}),
+    (Momentum, momentum, {"lr": 0.05, "momentum": 0.0}),
+    (AdaGrad, adagrad, {}),
+    (AdaGrad, adagrad, {"lr": 0.2, "eps": 0.1}),
+    (RMSProp, rmsprop, {}),
+    (RMSProp, rmsprop, {"lr": 0.2, "decay": 0.5, "eps": 0.1}),
+    (Adam, adam, {}),
+    (Adam, adam, {"lr": 0.1, "beta1": 0.5, "beta2": 0.7, "eps": 0.2}),
+    (Adam, adam, {"lr": 0.1, "beta1": 0.0, "beta2": 0.0}),
+]
+PENALTIES = {"none": (None, lambda w: 0.0), "L2": (L2(0.3), lambda w: 0.3 * w),
+             "L1": (L1(0.3), lambda w: 0.3 * math.copysign(1, w))}
+
+
+def model():
+    """Weights that decay and others that do not, in mixed order."""
+    return Sequential([Conv2D(2, (2, 1)), BatchNorm(), Flatten(), Dense(3), Dense(2, bias=False)],
+                      input_shape=(3, 2, 1))
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(("kind", "rule", "arguments"), RULES, ids=[f"{rule[0].__name__}-{k}" for k, rule in
+                                                                   enumerate(RULES)])
+def test_six_steps_by_the_formula(kind, rule, arguments, penalty):
+    with minidl.precision("float64"):
+        parameters = model().parameters()
+    draw = np.random.default_rng(2)
+    for parameter in parameters:
+        parameter.data[...] = draw.standard_normal(parameter.data.shape)
+    start = [parameter.data.copy() for parameter in parameters]
+    gradients = [[draw.standard_normal(p.data.shape) * (p.name != "beta" or k) for p in parameters]
+                 for k in range(STEPS)]   # beta's first gradient is zero: no step, and nothing divided by zero
+    optimizer = kind(parameters, penalty=PENALTIES[penalty][0], **arguments)
+    trajectory = []
+    for k in range(STEPS):
+        for parameter, gradient in zip(parameters, gradients[k], strict=True):
+            parameter.grad[...] = gradient
+        optimizer.step()
+        trajectory.append([parameter.data.copy() for parameter in parameters])
+    for number, parameter in enumerate(parameters):
+        pull = PENALTIES[penalty][1] if parameter.name == "W" else PENALTIES["none"][1]
+        for index in np.ndindex(parameter.data.shape):
+            expected = rule(float(start[number][index]),
+                            lambda k, w, number=number, index=index, pull=pull: gradients[k][number][index] + pull(w),
+                            **arguments)
+            for k, w in enumerate(expected):
+                assert_close(trajectory[k][number][index], w, f"{kind.__name__} {arguments}, {penalty}, step {k + 1}, "
+                             f"{parameter.name} {list(index)}", 1e-12, 1e-13)
+
+
+@pytest.mark.parametrize(("kind", "arguments", "expected"), [
+    (SGD, {"lr": 0.5}, [0.5, -0.5, 0.5]),                     # 1 - 0.5*1, 0.5 - 0.5*2, -0.5 + 0.5*2
+    (Momentum, {"lr": 0.5, "momentum": 0.5}, [0.5, -0.75, -0.375]),      # v = 1, 2.5, -0.75
+    (AdaGrad, {"lr": 0.5, "eps": 0}, [0.5, 0.5 - 1 / math.sqrt(5), 0.5 - 1 / math.sqrt(5) + 1 / 3]),  # s = 1, 5, 9
+    (RMSProp, {"lr": 0.5, "decay": 0.75, "eps": 0.5},         # s = 0.25, 1.1875, 1.890625
+     [0.5, 0.5 - 1 / (math.sqrt(1.1875) + 0.5), 0.5 - 1 / (math.sqrt(1.1875) + 0.5) + 1 / (math.sqrt(1.890625) + 0.5)]),
+    (Adam, {"lr": 0.5, "beta1": 0.5, "beta2": 0.5, "eps": 0},  # mhat = 1, 5/3, -3/7;  shat = 1, 3, 25/7
+     [0.5, 0.5 - 0.5 * (5 / 3) / math.sqrt(3), 0.5 - 0.5 * (5 / 3) / math.sqrt(3) + 0.5 * (3 / 7) / math.sqrt(25 / 7)]),
+])
+def test_three_steps_by_hand(kind, arguments, expected):
+    """w starts at 1, the gradients are 1, 2 and -2."""
+    with minidl.precision("float64"):
+        (parameter,) = Sequential([Dense(1, bias=False)], input_shape=(1,)).parameters()
+    parameter.data[...] = 1
+    optimizer = kind([parameter], **arguments)
+    for step, (gradient, w) in enumerate(zip((1, 2, -2), expected, strict=True)):
+        parameter.grad[...] = gradient
+        optimizer.step()
+        assert_close(parameter.data[0, 0], w, f"{kind.__name__} after step {step + 1}", atol=1e-15)
+
+
+def test_defaults_are_those_of_torch():
+    parameters = model().parameters()
+    assert (Momentum(parameters, lr=1).momentum, AdaGrad(parameters).lr, AdaGrad(parameters).eps) == (0.9, 0.01, 1e-10)
+    rmsprop, adam = RMSProp(parameters), Adam(parameters)
+    assert (rmsprop.lr, rmsprop.decay, rmsprop.eps) == (0.01, 0.99, 1e-8)
+    assert (adam.lr, adam.beta1, adam.beta2, adam.eps) == (0.001, 0.9, 0.999, 1e-8)
+
+
+def test_the_learning_rate_may_change_at_any_time():
+    (parameter,) = Sequential([Dense(1, "zeros", bias=False)], input_shape=(1,)).parameters()
+    optimizer = SGD([parameter], lr=0.5)
+    parameter.grad[...] = 1
+    optimizer.step()
+    optimizer.lr = 0.25
+    optimizer.step()
+    assert parameter.data[0, 0] == -0.75
+
+
+@pytest.mark.parametrize("kind", [SGD, Momentum, AdaGrad, RMSProp, Adam])
+def test_float32_stays_float32(kind):
+    parameters = model().parameters()
+    optimizer = kind(parameters, lr=0.1, penalty=L2(0.1))
+    for parameter in parameters:
+        parameter.grad[...] = 1
+    optimizer.step()
+    assert {array.dtype.name for parameter in parameters for array in (parameter.data, parameter.grad)} == {"float32"}
+
+
+# -------------------------------------------------------------------------------------------------------- flat vectors
+
+
+def assert_views(parameters, flat):
+    place = {id(parameter): None for parameter in parameters}
+    start = 0
+    for parameter in flat.parameters:
+        assert id(parameter) in place
+        for kind, vector in (("data", flat.data), ("grad", flat.grad)):
+            array = getattr(parameter, kind)
+            assert np.shares_memory(array, vector), f"{parameter.name}.{kind} left the flat vector"
+            assert_same_bits(array.ravel(), vector[start:start + array.size], f"{parameter.name}.{kind}")
+        start += parameter.data.size
+    assert start == flat.data.size == flat.grad.size
+
+
+def test_parameters_are_views_of_the_flat_vectors_and_stay_so():
+    net = model()
+    parameters = net.parameters()
+    before = [(parameter.data.copy(), parameter.data.shape) for parameter in parameters]
+    parameters[0].grad[...] = 7
+    optimizer = Adam(parameters)
+    assert_views(parameters, optimizer.flat)
+    for parameter, (data, shape) in zip(parameters, before, strict=True):
+        assert_same_bits(parameter.data, data, parameter.name)
+        assert parameter.grad.shape == shape
+    assert (parameters[0].grad == 7).all()
+    x = tie_free((4, 3, 2, 1)).astype(np.float32)
+    for _ in range(3):
+        net.backward(net.forward(x))
+        optimizer.step()
+    assert_views(parameters, optimizer.flat)
+
+
+def test_weights_that_decay_come_first():
+    flat = SGD(model().parameters(), lr=1).flat
+    assert [parameter.name for parameter in flat.parameters] == ["W", "W", "W", "b", "gamma", "beta", "b"]
+    assert flat.decaying == sum(parameter.data.size for parameter in flat.parameters[:3])
+
+
+def test_two_optimizers_share_the_vectors():
+    net = model()
+    first, second = SGD(net.parameters(), lr=0.1), Adam(reversed(net.parameters()))
+    assert first.flat is second.flat
+    for parameter in net.parameters():
+        parameter.grad[...] = 1
+    first.step()
+    second.step()
+
+
+def test_a_stale_optimizer_complains():
+    net = model()
+    old = SGD(net.parameters(), lr=0.1)
+    new = SGD(net.layers[-1].parameters(), lr=0.1)
+    with pytest.raises(UserError) as caught:
+        old.step()
+    assert_says(caught, "SGD", "another optimizer was made", "make this one anew")
+    new.step()
+
+
+def test_an_optimizer_made_anew_works():
+    """Also when the first of its parameters still lies in the vectors of an optimizer before."""
+    for other in (0, -1):
+        net = model()
+        SGD(net.parameters(), lr=0.1)
+        SGD(net.layers[other].parameters(), lr=0.1)
+        optimizer = SGD(net.parameters(), lr=0.5)
+        before = [parameter.data.copy() for parameter in net.parameters()]
+        for parameter in net.parameters():
+            parameter.grad[...] = 1
+        optimizer.step()
+        assert_views(net.parameters(), optimizer.flat)
+        for parameter, data in zip(net.parameters(), before, strict=True):
+            assert_close(parameter.data, data - 0.5, parameter.name, 1e-6)
+
+
+def test_part_of_a_model_can_be_trained_alone():
+    net = model()
+    before = net.state_dict()
+    optimizer = SGD(net.layers[3].parameters(), lr=0.1)
+    for parameter in net.parameters():
+        parameter.grad[...] = 1
+    optimizer.step()
+    changed = [name for name, array in net.state_dict().items() if not np.array_equal(array, before[name])]
+    assert changed == ["dense_1.W", "dense_1.b"]
+
+
+def test_load_state_dict_after_an_optimizer_was_made():
+    net, other = model(), model()
+    optimizer = SGD(net.parameters(), lr=0.5)
+    net.load_state_dict(other.state_dict())
+    assert_views(net.parameters(), optimizer.flat)
+    for parameter in net.parameters():
+        parameter.grad[...] = 1
+    optimizer.step()
+    for parameter, was in zip(net.parameters(), other.parameters(), strict=True):
+        assert_close(parameter.data, was.data - 0.5, parameter.name, 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["data", "grad"])
+def test_an_array_put_in_place_of_a_view_is_noticed(kind):
+    """`self.W.grad = x.T @ dy` in a layer of one's own would train nothing, silently."""
+    net = model()
+    optimizer = SGD(net.parameters(), lr=0.5)
+    parameter = net.layers[3].W
+    setattr(parameter, kind, np.ones_like(parameter.data))
+    with pytest.raises(UserError) as caught:
+        optimizer.step()
+    assert_says(caught, "SGD", f"W.{kind} of shape (8, 3)", f"self.W.{kind}[...] = ...")
+
+
+def test_flat_parameters_are_reused_only_for_exactly_the_same_parameters():
+    parameters = model().parameters()
+    pack = FlatParameters.of(parameters)
+    assert FlatParameters.of(list(reversed(parameters))) is pack
+    assert FlatParameters.of(parameters[:2]) is not pack
+
+
+def test_training_lowers_the_loss():
+    """The sign of every step: 30 steps on one batch, with every optimizer."""
+    x, labels = tie_free((8, 3, 2, 1)).astype(np.float32), np.arange(8) % 2
+    for optimizer in (lambda p: SGD(p, lr=0.1), lambda p: Momentum(p, lr=0.02), lambda p: AdaGrad(p, lr=0.1),
+                      lambda p: RMSProp(p, lr=0.02), lambda p: Adam(p, lr=0.02)):
+        minidl.seed(0)
+        net, loss = model(), SoftmaxCrossEntropy()
+        step, losses = optimizer(net.parameters()), []
+        for _ in range(30):
+            losses.append(loss.forward(net.forward(x), labels))
+            net.backward(loss.backward())
+            step.step()
+        assert losses[-1] < 0.7 * losses[0], f"{type(step).__name__}: {losses[0]:.3f} -> {losses[-1]:.3f}"

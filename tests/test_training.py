@@ -1,0 +1,290 @@
+"""The training loop, what it remembers and when it stops; the probe; the table of claims."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from cases import assert_close, assert_same_bits, assert_says, tie_free
+
+import minidl
+from minidl import Sequential
+from minidl.claims import Claims
+from minidl.errors import ShapeError, UserError
+from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.optimizers import SGD, Momentum
+from minidl.probe import probe, weight_gradient_norm
+from minidl.training import History, evaluate, fit
+
+LABELS = np.arange(60) % 3
+
+
+def points():
+    """Three clouds in the plane, far apart."""
+    centres = np.array([[0.0, 2], [2, -1], [-2, -1]])
+    return (centres[LABELS] + 0.3 * np.random.default_rng(0).standard_normal((60, 2))).astype(np.float32)
+
+
+def network():
+    return Sequential([Dense(8), ReLU(), Dense(3)], input_shape=(2,))
+
+
+# ---------------------------------------------------------------------------------------------------------------- fit
+
+
+def test_fit_learns_what_can_be_learned():
+    x, model, lines = points(), network(), []
+    history = fit(model, SGD(model.parameters(), lr=0.2), x, LABELS, epochs=8, batch_size=7, test=(x[:30], LABELS[:30]),
+                  report=lines.append)
+    assert isinstance(history, History)
+    assert [len(column) for column in vars(history).values()] == [8] * 4
+    assert history.accuracy[-1] == history.test_accuracy[-1] == 1
+    assert history.loss[-1] < 0.2 < history.loss[0]
+    assert all(seconds > 0 for seconds in history.seconds)
+    assert len(lines) == 8
+    assert lines[-1] == (f"epoch   8   loss {history.loss[-1]:.4f}   accuracy 1.0000   test accuracy 1.0000   "
+                         f"{history.seconds[-1]:.1f} s")
+    assert evaluate(model, x, LABELS) == 1
+
+
+def test_fit_without_test_data(capsys):
+    model = network()
+    history = fit(model, SGD(model.parameters(), lr=0.1), points(), LABELS, epochs=1)
+    assert history.test_accuracy == []
+    printed = capsys.readouterr().out
+    assert printed == history.line() + "\n"
+    assert "test" not in printed
+    fit(model, SGD(model.parameters(), lr=0.1), points(), LABELS, epochs=1, report=None)
+    assert capsys.readouterr().out == ""
+
+
+def test_fit_is_the_loop_that_it_says():
+    """By hand: the same seed, the same batches, the last and smaller one too; averages weighted by batch size."""
+    x = points()
+    minidl.seed(5)
+    model = network()
+    history = fit(model, SGD(model.parameters(), lr=0.1), x, LABELS, epochs=2, batch_size=25, report=None)
+    minidl.seed(5)
+    by_hand, loss = network(), SoftmaxCrossEntropy()
+    optimizer = SGD(by_hand.parameters(), lr=0.1)
+    for epoch in range(2):
+        order, total, right = minidl.backend.draw_permutation(60), 0.0, 0
+        for rows in (order[:25], order[25:50], order[50:]):
+            scores = by_hand.forward(x[rows])
+            total += float(loss.forward(scores, LABELS[rows])) * len(rows)
+            right += int((scores.argmax(axis=1) == LABELS[rows]).sum())
+            by_hand.backward(loss.backward())
+            optimizer.step()
+        assert_close(history.loss[epoch], total / 60, f"loss of epoch {epoch}", 1e-6)
+        assert history.accuracy[epoch] == right / 60
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, by_hand.state_dict()[name], name)
+
+
+def test_the_same_seed_trains_the_same_network_to_the_bit():
+    states = []
+    for _ in range(2):
+        minidl.seed(7)
+        model = Sequential([Dense(8), BatchNorm(), ReLU(), Dropout(0.2), Dense(3)], input_shape=(2,))
+        fit(model, Momentum(model.parameters(), lr=0.05), points(), LABELS, epochs=2, batch_size=9, report=None)
+        states.append(model.state_dict())
+    for name, array in states[0].items():
+        assert_same_bits(array, states[1][name], name)
+
+
+def test_fit_prepares_every_batch():
+    pixels = (points() * 20 + 100).astype(np.uint8)
+    seen = []
+
+    def prepare(x):
+        assert x.dtype == np.uint8
+        seen.append(len(x))
+        return minidl.asarray(x / 255)
+
+    model = network()
+    fit(model, SGD(model.parameters(), lr=0.1), pixels, LABELS, epochs=1, batch_size=40, prepare=prepare, report=None,
+        test=(pixels[:5], LABELS[:5]))
+    assert seen == [40, 20, 5]
+
+
+def test_fit_trains_in_training_mode_also_after_an_evaluation():
+    modes = []
+
+    class Spy(ReLU):
+        def forward(self, x):
+            modes.append(self.training)
+            return super().forward(x)
+
+    model = Sequential([Dense(4), Spy(), Dense(3)], input_shape=(2,)).eval()
+    x = points()
+    fit(model, SGD(model.parameters(), lr=0.1), x, LABELS, epochs=2, batch_size=60, test=(x, LABELS), report=None)
+    assert modes == [True, False, True, False]
+
+
+def test_a_loss_that_is_no_number_stops_the_training():
+    x, model, lines = points(), network(), []
+    x[7] = np.nan
+    history = fit(model, SGD(model.parameters(), lr=0.1), x, LABELS, epochs=5, report=lines.append)
+    assert len(history.loss) == 1
+    assert math.isnan(history.loss[0])
+    assert len(lines) == 2
+    assert "loss nan" in lines[0]
+    assert lines[1] == "the loss is no longer a number: training stopped. Try a smaller learning rate"
+
+
+def test_wrong_calls_of_fit():
+    model, x = network(), points()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    for arguments, kind, parts in (
+            ((x, LABELS[:59]), ShapeError, ["fit", "60 images", "59 labels"]),
+            ((x[:0], LABELS[:0]), ShapeError, ["fit", "at least one", "0 images"]),
+            ((x, LABELS + 1), UserError, ["labels: 3 is not the number of a class"]),
+            ((x, LABELS.astype(float)), UserError, ["labels: expected whole numbers"]),
+            ((x, np.eye(3, dtype=int)[LABELS]), ShapeError, ["one-hot rows".capitalize(), "labels.argmax(axis=1)"]),
+            ((x[:, :1], LABELS), ShapeError, ["Sequential(3 layers)", "(N, 2)", "(60, 1)"]),
+            ((x.astype(int), LABELS), UserError, ["Sequential(3 layers)", "int64", "minidl.asarray(x / 255)"])):
+        with pytest.raises(kind) as caught:
+            fit(model, optimizer, *arguments, epochs=1, report=None)
+        assert_says(caught, *parts)
+    for named, parts in (({"epochs": 0}, ["epochs=0"]), ({"epochs": 2.5}, ["epochs=2.5"]),
+                         ({"epochs": 1, "batch_size": 0}, ["batch_size=0", "at least 1"])):
+        with pytest.raises(UserError) as caught:
+            fit(model, optimizer, x, LABELS, report=None, **named)
+        assert_says(caught, *parts)
+
+
+# ----------------------------------------------------------------------------------------------------------- evaluate
+
+
+def test_evaluate_counts_right():
+    model = Sequential([Dense(3, lambda shape, fan_in, fan_out: np.eye(3))], input_shape=(3,))
+    scores = np.array([[3, 1, 2], [1, 3, 2], [1, 2, 3], [3, 2, 1], [0, 0, 1]], np.float32)   # classes 0 1 2 0 2
+    for batch_size in (1, 2, 3, 5, 500):
+        assert evaluate(model, scores, np.array([0, 1, 2, 1, 0]), batch_size) == 0.6
+    assert evaluate(model, scores, [0, 1, 2, 0, 2]) == 1
+    assert evaluate(model, scores, [1, 2, 0, 1, 0]) == 0
+    assert isinstance(evaluate(model, scores, [0, 1, 2, 1, 0]), float)
+
+
+def half_frozen():
+    model = Sequential([Dense(4), BatchNorm(), Sequential([Dropout(0.5), Dense(3)])], input_shape=(2,))
+    model.layers[1].eval()
+    model.layers[1].keeping = True
+    return model
+
+
+def test_evaluate_puts_every_mode_back():
+    model = half_frozen()
+    modes = [(layer.training, layer.keeping) for layer in model.walk()]
+    state, draws = model.state_dict(), minidl.backend.random_state()
+    evaluate(model, points(), LABELS)
+    assert [(layer.training, layer.keeping) for layer in model.walk()] == modes
+    for wrong in ((points()[:, :1], LABELS), (points(), LABELS + 7)):
+        with pytest.raises(UserError):
+            evaluate(model, *wrong)
+        assert [(layer.training, layer.keeping) for layer in model.walk()] == modes, "also after an error"
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, state[name], name)
+    assert minidl.backend.random_state() == draws
+    model.eval()
+    evaluate(model, points(), LABELS)
+    assert not any(layer.training or layer.keeping for layer in model.walk())
+
+
+def test_wrong_calls_of_evaluate():
+    model, x = network(), points()
+    for labels, parts in ((LABELS[:10], ["evaluate", "60 images", "10 labels"]),
+                          (LABELS[:, None], ["labels: expected shape (60,)", "(60, 1)"]),
+                          (np.eye(3, dtype=int)[LABELS], ["labels.argmax(axis=1)"]),
+                          (LABELS * 2, ["labels: 4 is not the number of a class"])):
+        with pytest.raises(UserError) as caught:
+            evaluate(model, x, labels)
+        assert_says(caught, *parts)
+    with pytest.raises(ShapeError) as caught:
+        evaluate(model, x[:0], LABELS[:0])
+    assert_says(caught, "evaluate", "at least one", "0 images")
+
+
+# -------------------------------------------------------------------------------------------------------------- probe
+
+
+def test_probe_reports_what_each_layer_saw():
+    with minidl.precision("float64"):
+        model = Sequential([Flatten(), Dense(4), Sigmoid(), Dense(3)], input_shape=(2, 1))
+        x, dy = tie_free((5, 2, 1)), tie_free((5, 3), 2)
+        seen = probe(model, x, lambda scores: dy)
+        first, last = model.layers[1], model.layers[3]
+        flat = x.reshape(5, 2)
+        inner = flat @ first.W.data
+        squeezed = 1 / (1 + np.exp(-inner))
+        scores = squeezed @ last.W.data
+        dsqueezed = dy @ last.W.data.T
+        dinner = dsqueezed * squeezed * (1 - squeezed)
+        expected = [("flatten_1", flat, dinner @ first.W.data.T, 0), ("dense_1", inner, dinner, flat.T @ dinner),
+                    ("sigmoid_1", squeezed, dsqueezed, 0), ("dense_2", scores, dy, squeezed.T @ dy)]
+        for observation, layer, (name, y, arriving, weights) in zip(seen, model.layers, expected, strict=True):
+            assert (observation.name, observation.layer) == (name, layer)
+            assert_close(observation.activations, y, f"{name}: activations", 1e-14)
+            assert_close(observation.gradients, arriving, f"{name}: gradients", 1e-14)
+            assert_close(observation.activation_std, y.std(), f"{name}: std", 1e-13)
+            assert_close(observation.gradient_norm, math.sqrt((arriving**2).sum()), f"{name}: norm", 1e-13)
+            assert_close(observation.weight_gradient, math.sqrt(np.sum(np.square(weights))), f"{name}: weights", 1e-13)
+            assert_close(weight_gradient_norm(layer), observation.weight_gradient, f"{name}: weights", 1e-15)
+
+
+def test_share_counts_both_ends():
+    model = Sequential([ReLU()], input_shape=(4,))
+    (seen,) = probe(model, np.array([[-1, 0, 1, 2]], np.float32), lambda scores: scores)
+    assert [seen.share(0, 0), seen.share(0, 1), seen.share(1, 2), seen.share(3, 9)] == [0.5, 0.75, 0.5, 0]
+
+
+def test_probe_leaves_everything_as_it_was():
+    model = half_frozen().train()
+    x, state, draws = points(), model.state_dict(), minidl.backend.random_state()
+    before = x.copy()
+    seen = probe(model, x, lambda scores: minidl.backend.draw_normal(scores.shape))
+    assert len(seen) == 3
+    assert_same_bits(x, before, "x")
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, state[name], name)
+    assert minidl.backend.random_state() == draws
+    with pytest.raises(ZeroDivisionError):
+        probe(model, x, lambda scores: 1 / 0)
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, state[name], f"{name} after an error")
+    assert minidl.backend.random_state() == draws
+
+
+def test_probe_of_a_model_in_evaluation_mode_says_what_to_do():
+    with pytest.raises(UserError) as caught:
+        probe(network().eval(), points(), lambda scores: scores)
+    assert_says(caught, "dense_2: Dense(3)", "call train()")
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+def test_claims(tmp_path):
+    claims = Claims()
+    assert claims.hold
+    claims.add("Sigmoid networks of great depth do not learn, which takes more than fifty characters to say", 0.123456,
+               holds=True, published="0.101 (course)")
+    assert claims.hold
+    assert "all 1 claims hold" in str(claims)
+    claims.add("Ünd dies", "3 of 4", holds=np.bool_(False))
+    assert not claims.hold
+    text = str(claims)
+    assert "1 of 2 claims do not hold in this run" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+    first = next(line for line in text.splitlines() if line.startswith("Sigmoid"))
+    assert first.split("  ")[0] == "Sigmoid networks of great depth do not learn,"
+    assert "0.101 (course)" in first
+    assert "0.1235" in first
+    assert first.endswith("yes")
+    assert next(line for line in text.splitlines() if line.startswith("Ünd dies")).endswith("NO")
+    claims.save(tmp_path / "claims.json")
+    rows = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
+    assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False}
+    assert rows[0]["measured"] == "0.1235"
+    assert rows[0]["holds"] is True
