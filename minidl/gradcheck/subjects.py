@@ -264,10 +264,12 @@ class FunctionSubject(Subject):
 
 def title_of(thing):
     """How the report names what was checked."""
+    kind = type(thing).__name__
     try:
-        return repr(thing) if isinstance(thing, Layer) else type(thing).__name__
+        text = repr(thing) if isinstance(thing, Layer) else kind
     except Exception:  # a layer of one's own, whose repr may have a mistake too
-        return type(thing).__name__
+        text = kind
+    return text if kind in text else f"{kind}, a {text}"  # a class of one's own made from one of minidl's
 
 
 def _moved(data):
