@@ -65,7 +65,8 @@ def compare(make, tolerance, largest, deep=False):
             findings.append(Finding(name, "fail" if causes.get(name) else "inconclusive", unmeasurable,
                                     causes=causes.get(name, []), mode=subject.mode, size=values.size))
             continue
-        chosen, ours = sample(values.size, largest), _host(explicit[name])
+        ours = _host(explicit[name])
+        chosen = sample(values.size, largest, ours)
         expected = None
         if deep and getattr(ours, "shape", None) == values.shape:
             expected = ours.ravel()[chosen]

@@ -32,10 +32,20 @@ class Slopes:
     kinks: np.ndarray     # whether an element lies on a kink and has no slope, (K,) bool
 
 
-def sample(size, largest):
-    """The places of all elements, or of `largest` of them drawn at random."""
-    everything = np.arange(size)
-    return everything if size <= largest else np.sort(np.random.default_rng(0).choice(everything, largest, False))
+def sample(size, largest, gradient=None):
+    """The places of all elements, or of `largest` of them drawn at random.
+
+    gradient: the explicit gradient, if it is known. Half of the sample is then drawn where it is not zero: behind a
+        ReLU or a maximum most elements have none.
+    """
+    if size <= largest:
+        return np.arange(size)
+    draw = np.random.default_rng(0)
+    order = draw.permutation(size)
+    if gradient is not None and gradient.size == size:
+        lively = order[gradient.ravel()[order] != 0][:-(-largest // 2)]
+        order = np.concatenate([lively, order[~np.isin(order, lively)]])
+    return np.sort(order[:largest])
 
 
 def measure(forward, values, dy, chosen, steps=STEPS, expected=None, tolerance=0):
