@@ -4,6 +4,8 @@
     minidl lesson 02 --fast       run one; --help after its number lists its flags
     minidl data                   list the data sets
     minidl data cifar10           load one, downloading it if it is not there yet
+    minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
+                                  check the backward pass of a class in a file of your own
     minidl doctor                 what is installed, what is missing, and the command that cures it
 """
 
@@ -33,6 +35,14 @@ def main(arguments=None):
     data_parser = commands.add_parser("data", help="list the data sets or fetch one")
     data_parser.add_argument("name", nargs="?", help="one of " + ", ".join(datasets.names()))
     data_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
+    check_parser = commands.add_parser("gradcheck", help="check the backward pass of a class in a file",
+                                       description="Exit status: 0 right, 1 wrong or inconclusive, 2 wrong usage.")
+    check_parser.add_argument("target", metavar="FILE.py:CLASS", help="a layer or a loss: any class with forward and "
+                              "backward, or a function without arguments that makes one")
+    check_parser.add_argument("--input-shape", required=True, metavar="N,...", help="with the batch axis: 8,5,6,3")
+    check_parser.add_argument("--kwargs", nargs="+", default=[], metavar="NAME=VALUE", action="extend",
+                              help="arguments of the class: units=5 padding=same")
+    check_parser.add_argument("--plot", metavar="PICTURE", help="save a picture of the gradients: check.png")
     commands.add_parser("doctor", help="say what is installed and what is missing")
     chosen = parser.parse_args(arguments)
     try:
@@ -40,6 +50,8 @@ def main(arguments=None):
             return lesson(chosen.number, chosen.flags)
         if chosen.command == "data":
             return data(chosen.name, chosen.data_dir)
+        if chosen.command == "gradcheck":
+            return gradcheck(chosen.target, chosen.input_shape, chosen.kwargs, chosen.plot)
         return doctor()
     except UserError as error:
         print(f"minidl {chosen.command}: {error}", file=sys.stderr)
@@ -72,6 +84,20 @@ def data(name, data_dir):
     print(f"{name}: {len(x_train):,} training and {len(x_test):,} test images of {x_train.shape[1:]}, "
           f"{len(classes)} classes: {', '.join(classes)}")
     return 0
+
+
+def gradcheck(target, input_shape, kwargs=(), picture=None):
+    """Print the report on the class that `FILE.py:CLASS` names. Status 1 unless its backward pass is right."""
+    from minidl.gradcheck.from_file import check_file
+    report = check_file(target, input_shape, kwargs)
+    print(report)
+    if picture:
+        try:
+            report.plot().savefig(picture)
+        except (OSError, ValueError) as reason:
+            raise UserError(f"--plot {picture}: the picture cannot be saved ({reason})") from reason
+        print(f"picture: {picture}")
+    return 0 if report.passed else 1
 
 
 def doctor():

@@ -1,0 +1,280 @@
+"""The command `minidl`: each subcommand as a user runs it, and what wrong usage is answered with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minidl
+from minidl import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+
+STUDENT = '''
+"""Layers of a student who uses NumPy alone."""
+import numpy as np
+
+
+class Affine:
+    def __init__(self, D, units=3):
+        self.W, self.b = np.random.randn(D, units), np.zeros(units)
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, dout):
+        self.dW, self.db = self.x.T @ dout, dout.sum(axis=0)
+        return dout @ self.W.T
+
+
+class Wrong(Affine):
+    def backward(self, dout):
+        dx = super().backward(dout)
+        self.db = dout.mean(axis=0)
+        return dx
+
+
+class Silent(Affine):
+    def backward(self, dout):
+        super().backward(dout)
+
+
+class Crash(Affine):
+    def backward(self, dout):
+        return dout @ self.W
+
+
+class Centre:
+    """Takes the mean off over the batch, so that a batch of one tells nothing."""
+    def forward(self, x):
+        return x - x.mean(axis=0)
+
+    def backward(self, dout):
+        return dout - dout.mean(axis=0)
+
+
+class Squares:
+    def forward(self, scores, target):
+        self.difference = scores - target
+        return (self.difference**2).mean()
+
+    def backward(self):
+        return 2 * self.difference / self.difference.size
+
+
+class Backwardless:
+    def forward(self, x):
+        return x
+
+
+def small():
+    return Affine(4)
+
+
+answer = 42
+'''
+
+LAYERS = '''
+from minidl.backend import xp
+from minidl.core import Layer
+from minidl.layers import Conv2D
+
+
+class Threshold(Layer):
+    def __init__(self, level=0.0, kind="hard"):
+        self.level, self.kind = level, kind
+
+    def forward(self, x):
+        self.check(x)
+        self.saved = x
+        return xp.where(x > self.level, x, 0)
+
+    def backward(self, dy):
+        return dy * (self.saved > self.level)
+
+
+class MyConv(Conv2D):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.W.grad[...] = self.W.grad[::-1, ::-1].copy()
+        return dx
+'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "student.py").write_text(STUDENT)
+    (tmp_path / "layers.py").write_text(LAYERS)
+    (tmp_path / "neighbour.py").write_text("import student\n\nclass Mine(student.Affine):\n    pass\n")
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """(exit status, stdout, stderr); argparse leaves through SystemExit."""
+    try:
+        status = cli.main(list(map(str, arguments)))
+    except SystemExit as leaving:
+        status = leaving.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+# --------------------------------------------------------------------------------------------------------- gradcheck
+
+@pytest.mark.parametrize(("target", "shape", "kwargs", "status", "parts"), [
+    ("student.py:Affine", "5,4", ["D=4"], 0, ["agrees", "pass          W", "pass          b"]),
+    ("student.py:Affine", "(5, 4)", ["D=4", "units=2"], 0, ["agrees"]),
+    ("student.py:small", "5,4", [], 0, ["gradient check of Affine"]),
+    ("student.py:Wrong", "5,4", ["D=4"], 1, ["WRONG for b", "constant factor", "5 rows in the batch"]),
+    ("student.py:Centre", "1,4", [], 1, ["cannot tell", "take two or more"]),
+    ("student.py:Squares", "5,4", [], 0, ["gradient check of Squares", "agrees"]),
+    ("layers.py:Threshold", "5,4", ["level=0.5"], 0, ["Threshold()", "agrees"]),
+    ("layers.py:MyConv", "3,6,5,2", ["filters=4", "kernel_size=3,2", "padding=same"], 1,
+     ["check of MyConv", "WRONG for W", "flipped kernel"]),
+    ("neighbour.py:Mine", "5,4", ["D=4"], 0, ["agrees"]),
+])
+def test_gradcheck_of_a_file(folder, capsys, target, shape, kwargs, status, parts):
+    flags = ["--kwargs", *kwargs] if kwargs else []
+    done, out, err = run(capsys, "gradcheck", folder / target, "--input-shape", shape, *flags)
+    assert (done, err) == (status, ""), err
+    assert str(folder / target.split(":")[0]) in out, "the report says which file was checked"
+    missing = [part for part in parts if part not in out]
+    assert not missing, f"{missing} not in\n{out}"
+
+
+FAULTS = {
+    "no class named": (["student.py", "5,4"], ["expected the file and the class in it"]),
+    "no such file": (["missing.py:Affine", "5,4"], ["missing.py", "no such file"]),
+    "no Python file": (["notes.txt:Affine", "5,4"], ["notes.txt", ".py"]),
+    "syntax error": (["broken.py:Affine", "5,4"], ["broken.py cannot be imported", "line 2"]),
+    "missing module": (["needy.py:Affine", "5,4"], ["needy.py cannot be imported", "line 1", "no_such_module_here"]),
+    "stops on import": (["leaver.py:Affine", "5,4"], ["leaver.py cannot be imported", "SystemExit"]),
+    "no such class": (["student.py:Afine", "5,4"], ["has no class Afine", "Silent, Crash", "Did you mean Affine?"]),
+    "not a class": (["student.py:answer", "5,4"], ["does not define answer as a class"]),
+    "imported": (["layers.py:Conv2D", "5,4"], ["does not define Conv2D", "from minidl.layers.convolution"]),
+    "argument missing": (["student.py:Affine", "5,4"], ["needs the argument D", "--kwargs D=...", "units=3"]),
+    "argument unknown": (["student.py:Affine", "5,4", "D=4", "unit=3"], ["unexpected keyword argument 'unit'"]),
+    "kwargs without =": (["student.py:Affine", "5,4", "4"], ["--kwargs 4", "NAME=VALUE"]),
+    "kwargs no value": (["student.py:Affine", "5,4", "D=4;3"], ["--kwargs D=4;3", "'4;3'"]),
+    "arguments of the wrong kind": (["student.py:Affine", "5,4", "D=four"], ["Affine: making it stopped with"]),
+    "shape not numbers": (["student.py:Affine", "5,four", "D=4"], ["--input-shape 5,four", "8,5,6,3"]),
+    "shape with a zero": (["student.py:Affine", "5,0", "D=4"], ["--input-shape 5,0"]),
+    "shape does not fit": (["student.py:Affine", "5,7", "D=4"], ["Affine: the forward pass stopped with ValueError",
+                                                                 "student.py, line 12"]),
+    "shape does not fit a Layer": (["layers.py:MyConv", "5,7", "filters=4", "kernel_size=3"],
+                                   ["Conv2D(4, 3)", "expected input of shape (H, W, C)"]),
+    "returns nothing": (["student.py:Silent", "5,4", "D=4"], ["Silent: backward returned nothing", "return dx"]),
+    "raises in backward": (["student.py:Crash", "5,4", "D=4"], ["the backward pass stopped with ValueError",
+                                                                "student.py, line"]),
+    "no backward": (["student.py:Backwardless", "5,4"], ["Backwardless has no method backward"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_gradcheck_refuses_in_one_sentence(folder, capsys, fault):
+    (folder / "broken.py").write_text("class Affine:\n    def forward(self x):\n")
+    (folder / "needy.py").write_text("import no_such_module_here\n")
+    (folder / "leaver.py").write_text("import sys\nsys.exit('bye')\n")
+    (folder / "notes.txt").write_text("nothing")
+    (target, shape, *kwargs), parts = FAULTS[fault]
+    flags = ["--kwargs", *kwargs] if kwargs else []
+    status, out, err = run(capsys, "gradcheck", folder / target, "--input-shape", shape, *flags)
+    assert (status, out) == (2, "")
+    assert err.startswith("minidl gradcheck: ") and err.count("\n") == 1, err
+    missing = [part for part in parts if part not in err]
+    assert not missing, f"{missing} not in: {err}"
+
+
+def test_gradcheck_needs_a_shape(folder, capsys):
+    status, _, err = run(capsys, "gradcheck", folder / "student.py:Affine")
+    assert status == 2
+    assert "--input-shape" in err
+
+
+def test_gradcheck_takes_that_very_file(folder, capsys):
+    """Not another of the same name that is imported already, or that lies in the current folder."""
+    other = folder / "elsewhere"
+    other.mkdir()
+    (other / "student.py").write_text(STUDENT.replace("dout.sum(axis=0)", "0 * dout.sum(axis=0)"))
+    assert run(capsys, "gradcheck", folder / "student.py:Affine", "--input-shape", "5,4", "--kwargs", "D=4")[0] == 0
+    status, out, _ = run(capsys, "gradcheck", other / "student.py:Affine", "--input-shape", "5,4", "--kwargs", "D=4")
+    assert status == 1
+    assert str(other / "student.py") in out
+
+
+def test_gradcheck_saves_a_picture(folder, capsys):
+    picture = folder / "check.png"
+    arguments = ["gradcheck", folder / "layers.py:MyConv", "--input-shape", "3,6,5,2", "--kwargs", "filters=2",
+                 "kernel_size=3", "--plot"]
+    status, out, _ = run(capsys, *arguments, picture)
+    assert status == 1
+    assert f"picture: {picture}" in out
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    status, _, err = run(capsys, *arguments, folder / "no such folder" / "check.png")
+    assert status == 2
+    assert "the picture cannot be saved" in err
+
+
+def test_gradcheck_as_a_command_of_its_own(folder):
+    """Without a display, a network or an import of minidl in the student's file."""
+    command = [sys.executable, "-c", "import sys; from minidl.cli import main; sys.exit(main())", "gradcheck"]
+    done = subprocess.run([*command, "student.py:Wrong", "--input-shape", "5,4", "--kwargs", "D=4"], cwd=folder,
+                          text=True, capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "5 rows in the batch" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------- the other commands
+
+def test_lesson_lists_the_lessons(capsys):
+    status, out, _ = run(capsys, "lesson")
+    assert status == 0
+    numbers = [line[:2] for line in out.splitlines()]
+    assert numbers == sorted(path.name[:2] for path in (ROOT / "lessons").glob("[0-9][0-9]_*.py"))
+    assert all(len(line) > 10 for line in out.splitlines())
+
+
+def test_lesson_that_is_not_there(capsys):
+    status, _, err = run(capsys, "lesson", "99")
+    assert status == 2
+    assert "there is no lesson 99" in err and "02" in err
+
+
+def test_lesson_hands_on_its_flags(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["minidl"])
+    status, out, _ = run(capsys, "lesson", "2", "--help")
+    assert status == 0
+    assert "--seeds" in out and "02_vanishing_gradient.py" in out
+
+
+def test_data_lists_and_loads(capsys, tmp_path):
+    status, out, _ = run(capsys, "data", "--data-dir", tmp_path)
+    assert status == 0
+    assert "shapes10" in out and str(tmp_path) in out
+    status, _, err = run(capsys, "data", "cifar11", "--data-dir", tmp_path)
+    assert status == 2
+    assert "Did you mean 'cifar10'?" in err
+
+
+def test_doctor(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIDL_DATA", str(tmp_path))
+    status, out, _ = run(capsys, "doctor")
+    assert status == 0
+    for part in ("Python", minidl.__version__, "NumPy", "BLAS", "threads", "GPU", str(tmp_path), "all well"):
+        assert part in out
+    monkeypatch.setenv("MINIDL_DATA", str(tmp_path / "missing"))
+    status, out, _ = run(capsys, "doctor")
+    assert status == 1
+    assert "FAULT" in out
+
+
+def test_usage(capsys):
+    assert run(capsys)[0] == 2
+    assert run(capsys, "grad")[0] == 2
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    assert all(command in out for command in ("lesson", "data", "gradcheck", "doctor"))
+    assert run(capsys, "--version")[1].strip() == f"minidl {minidl.__version__}"
