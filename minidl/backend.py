@@ -76,8 +76,7 @@ def _start():
     if name not in BACKENDS:
         raise BackendError(f"MINIDL_BACKEND={name!r}: expected one of {', '.join(BACKENDS)}")
     use(name)
-    if os.environ.get("MINIDL_THREADS"):
-        threads()
+    threads()
 
 
 def _probed_cupy():
