@@ -10,29 +10,10 @@ initial weights, the same shuffles and the same dropout masks on both.
 
 import contextlib
 import os
-import sys
-from pathlib import Path
+
+import numpy as np
 
 from minidl.errors import BackendError, UserError
-
-
-def _choose_matrix_kernels():
-    """Let OpenBLAS, which computes NumPy's matrix products, use the AVX-512 instructions of AMD's processors.
-
-    It knows them on Intel's processors only and takes AVX2 on others, at half the speed where the processor has the
-    full width (measured on a Zen 5: 107 against 200 GFLOP/s on one core). It reads the variable while it is loaded,
-    so this works if minidl is imported before NumPy; a value that is set already stays.
-    """
-    needed = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
-    with contextlib.suppress(OSError):
-        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
-        if "numpy" not in sys.modules and "AuthenticAMD" in facts and needed <= set(facts.split()):
-            os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
-
-
-_choose_matrix_kernels()
-
-import numpy as np  # noqa: E402 - see above
 
 BACKENDS = ("numpy", "cupy")
 

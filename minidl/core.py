@@ -73,12 +73,15 @@ class Layer:
         kept raises an error that says what to call first.
     training : False after `eval()`: dropout then drops nothing, batch normalisation uses its running statistics.
     keeping : whether `saved` keeps anything; follows `training` unless set by hand.
+    input_gradient : whether backward has to compute dx. False in a model saves the gradient of the data itself, which
+        training does not need; its backward then returns None.
     name, within : what the container around it calls the layer, and where in the model that is ("residual_1.body.").
     statistics : names of arrays that the layer keeps but does not train, such as a running mean.
     """
 
     training = True
     keeping = True
+    input_gradient = True
     name = None
     within = ""
     input_shape = None

@@ -1,7 +1,7 @@
 """What every lesson script starts with: its flags, its folder for pictures, its table of claims.
 
     lesson = Lesson(__file__, __doc__)
-    x_train, y_train, x_test, y_test, classes = load(lesson.data, lesson.data_dir)
+    x_train, y_train, x_test, y_test, classes = lesson.load()
     ...
     lesson.save(figure, "accuracy")
     lesson.claims.add("...", measured=0.95, holds=0.95 > 0.9, published="0.9168 (source)")
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from minidl import backend
 from minidl.claims import Claims
+from minidl.datasets import load
 from minidl.errors import UserError
 
 
@@ -55,6 +56,11 @@ class Lesson:
         self.out = Path(flags.out or os.path.join("runs", self.name))
         self.claims = Claims()
         self.interactive = interactive
+
+    def load(self):
+        """The data set that the flags name, as arrays of the backend; images stay bytes."""
+        *arrays, classes = load(self.data, self.data_dir)
+        return *map(backend.asarray, arrays), classes
 
     def save(self, figure, name):
         """Save a figure as a PNG and say where."""

@@ -215,6 +215,7 @@ class Sequential(Container):
             shape = layer.build(shape)
             self.output_shapes.append(shape)
         self.output_shape = shape
+        self.first = next((layer for layer in self.layers if layer.parameters()), None)
         return shape
 
     def forward(self, x):
@@ -226,6 +227,11 @@ class Sequential(Container):
     def backward(self, dy):
         self.check_gradient(dy)
         for layer in reversed(self.layers):
+            if layer is self.first:
+                layer.input_gradient = self.input_gradient
+                if not self.input_gradient:
+                    layer.backward(dy)
+                    return None
             dy = layer.backward(dy)
         return dy
 

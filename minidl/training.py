@@ -28,12 +28,12 @@ class History:
     def line(self):
         """The last epoch in words."""
         test = f"   test accuracy {self.test_accuracy[-1]:.4f}" if self.test_accuracy else ""
-        return (f"epoch {len(self.loss):3d}   loss {self.loss[-1]:.4f}   accuracy {self.accuracy[-1]:.4f}{test}"
-                f"   {self.seconds[-1]:.1f} s")
+        accuracy = f"   accuracy {self.accuracy[-1]:.4f}" if self.accuracy else ""
+        return f"epoch {len(self.loss):3d}   loss {self.loss[-1]:.4f}{accuracy}{test}   {self.seconds[-1]:.1f} s"
 
 
 def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, prepare=asarray, report=print,
-        schedule=None):
+        schedule=None, augment=None):
     """Train a model: `epochs` times through all of x, in a new random order each time.
 
     x: (N, ...) images or vectors    y: (N,) labels    test: (x_test, y_test), evaluated after every epoch, or None
@@ -41,50 +41,62 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     prepare: turns a batch of x into the model's input, such as Standardize(x_train); x itself may stay uint8
     report: is called with one line per epoch; None for silence
     schedule: sets optimizer.lr before every step, see `minidl.schedules`; None to leave it alone
+    augment: changes every batch of training images, before `prepare`, see `minidl.augment`; None to leave them alone
+
+    Labels are whole numbers, unless the loss compares with numbers (MeanSquaredError): then no accuracy is reported.
 
     Returns a History. The last, smaller batch is used too. If the loss stops being a number, training stops there
     and the line says so.
     """
     loss = SoftmaxCrossEntropy() if loss is None else loss
     epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
+    x, y = asarray(x), asarray(y)  # the whole data set moves to the device that computes; bytes stay bytes
     if len(x) != len(y) or not len(x):
         raise ShapeError(f"fit: expected as many labels as images, and at least one; got {len(x)} images and "
                          f"{len(y)} labels")
+    classifies = y.dtype.kind in "iu"
     history = History()
     step, steps = 0, epochs * ceil(len(x) / batch_size)
-    for _ in range(epochs):
-        start, total, right = time.perf_counter(), 0, 0
-        model.train()
-        order = draw_permutation(len(x))
-        for first in range(0, len(x), batch_size):
-            rows = order[first:first + batch_size]
-            if schedule is not None:
-                optimizer.lr = schedule(step / steps)
-            labels = asarray(y[rows])
-            scores = model.forward(prepare(x[rows]))
-            total += loss.forward(scores, labels) * len(rows)
-            right += (scores.argmax(axis=1) == labels).sum()
-            model.backward(loss.backward())
-            optimizer.step()
-            step += 1
-        history.loss.append(float(total) / len(x))
-        if hasattr(schedule, "observe"):
-            schedule.observe(history.loss[-1])
-        history.accuracy.append(float(right) / len(x))
-        if test is not None:
-            history.test_accuracy.append(evaluate(model, *test, prepare=prepare))
-        history.seconds.append(time.perf_counter() - start)
-        if report:
-            report(history.line())
-        if not isfinite(history.loss[-1]):
+    model.input_gradient = False  # nobody trains the images
+    try:
+        for _ in range(epochs):
+            start, total, right = time.perf_counter(), 0, 0
+            model.train()
+            order = draw_permutation(len(x))
+            for first in range(0, len(x), batch_size):
+                rows = order[first:first + batch_size]
+                if schedule is not None:
+                    optimizer.lr = schedule(step / steps)
+                images, labels = x[rows], y[rows]
+                scores = model.forward(prepare(images if augment is None else augment(images)))
+                total += loss.forward(scores, labels) * len(rows)
+                if classifies:
+                    right += (scores.argmax(axis=1) == labels).sum()
+                model.backward(loss.backward())
+                optimizer.step()
+                step += 1
+            history.loss.append(float(total) / len(x))
+            if hasattr(schedule, "observe"):
+                schedule.observe(history.loss[-1])
+            if classifies:
+                history.accuracy.append(float(right) / len(x))
+                if test is not None:
+                    history.test_accuracy.append(evaluate(model, *test, prepare=prepare))
+            history.seconds.append(time.perf_counter() - start)
             if report:
-                report("the loss is no longer a number: training stopped. Try a smaller learning rate")
-            break
+                report(history.line())
+            if not isfinite(history.loss[-1]):
+                if report:
+                    report("the loss is no longer a number: training stopped. Try a smaller learning rate")
+                break
+    finally:
+        model.input_gradient = True
     return history
 
 
 def evaluate(model, x, y, batch_size=500, prepare=asarray):
     """The share of images that the model classifies rightly, in evaluation mode; the mode before is put back."""
+    x, y = asarray(x), asarray(y)
     if len(x) != len(y) or not len(x):
         raise ShapeError(f"evaluate: expected as many labels as images, and at least one; got {len(x)} images and "
                          f"{len(y)} labels")

@@ -75,10 +75,11 @@ class Conv2D(Convolution):
 
     def backward(self, dy):
         x = self.saved
-        dx = xp.empty(x.shape, x.dtype)
+        dx = xp.empty(x.shape, x.dtype) if self.input_gradient else None
 
         def backward_slice(rows):
-            input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])
+            if self.input_gradient:
+                input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])
             # this slice's share of dW and db
             return [weight_gradient(self.windows, x[rows], dy[rows], self.W.data), dy[rows].sum((0, 1, 2))]
 

@@ -43,10 +43,11 @@ class Dense(Layer):
 
     def backward(self, dy):
         x = self.saved
-        dx = xp.empty(x.shape, x.dtype)
+        dx = xp.empty(x.shape, x.dtype) if self.input_gradient else None
 
         def backward_slice(rows):
-            xp.matmul(dy[rows], self.W.data.T, out=dx[rows])                 # (n, D)
+            if self.input_gradient:
+                xp.matmul(dy[rows], self.W.data.T, out=dx[rows])             # (n, D)
             return [x[rows].T @ dy[rows], dy[rows].sum(axis=0)]              # this slice's share of dW and db
 
         dW, db = sum_over_slices(backward_slice, len(x), self.item_bytes(x))
