@@ -88,7 +88,7 @@ def test_the_right_cause_is_named_first(verdicts):
     "self.W.grad[...] = dW + 0.1 * self.W.data": ["0.1 times its own value", "weight decay"],
     "y = 1 / (1 + xp.exp(-y)); return dy * (y * (1 - y))": ["f'(f(x)) in place of f'(x)"],
     "return dy @ self.W.data": ["if W were transposed"],
-    "return 1 / std * (dy - dy.mean(axes) - xhat * (dy * xhat).mean(axes))": ["1 / gamma"],
+    "return 1 / std * (dy - dy.mean(axes) - xhat * (dy * xhat).mean(axes))": ["factor 1 / gamma"],
     "return self.gamma.data / std * (dy - dy.mean(axes))": ["variance term", "over the batch"],
     "dx[:, 0] = 0; return dx": ["within 1 of the border (top)"],
     "dscores /= dscores.size": ["4 times too small", "4 features"],
@@ -132,19 +132,22 @@ def test_no_false_alarm_over_ten_seeds():
 
 @pytest.mark.slow
 def test_no_false_alarm_over_200_seeds():
-    alarms = false_alarms(range(200), largest=50)
+    alarms = false_alarms(range(200), largest=25)
     assert not alarms, f"{len(alarms)} alarms, such as\n{alarms[0]}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.mode == "train"], ids=lambda case: case.name)
 def test_no_false_alarm_over_the_shape_table_and_200_seeds(case):
+    passed = 0
     for seed in range(200):
         layer, draw = case.layer(), np.random.default_rng(seed)
         for parameter in layer.parameters():
             parameter.data += 0.3 * draw.standard_normal(parameter.data.shape)
-        report = check_layer(layer, draw.standard_normal(case.shape), largest=20)
-        assert report.passed, f"seed {seed}: {report}"
+        report = check_layer(layer, draw.standard_normal(case.shape), largest=10)
+        assert report.verdict != "fail", f"seed {seed}: {report}"
+        passed += report.passed
+    assert passed >= 190, f"{200 - passed} inconclusive"  # a network whose last ReLUs are all off tells nothing
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.mode == "train"], ids=lambda case: case.name)

@@ -5,19 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from minidl.backend import (
-    draw_normal,
-    precision,
-    random_state,
-    restore_random_state,
-    seed,
-    to_cpu,
-    xp,
-)
+from minidl.backend import draw_normal, precision, random_state, restore_random_state, seed, to_cpu, xp
 from minidl.errors import UserError
 from minidl.gradcheck.diagnosis import Evidence, diagnose
 from minidl.gradcheck.report import Cause, Finding
 from minidl.gradcheck.slopes import SMALL_STEPS, STEPS, measure, sample
+from minidl.gradcheck.subjects import position
 
 
 def isolated(work):
@@ -146,14 +139,14 @@ def _explicit(subject, dy):
 
     subject.forward()
     look("forward", "write y = ... instead of x += ...")
-    given, random_numbers = dy.copy(), _random_numbers()
+    given, random_numbers = dy.copy(), position(subject.generators)
     gradients = subject.backward(given)
     look("backward", "it may only set gradients, the optimizer does the rest")
     if not same(given, dy):
         causes.setdefault("input", []).append(Cause(
             "changed its argument", "the backward pass changed dy in place, which belongs to the layer above; write "
                                     "dx = dy * ... instead of dy *= ..."))
-    if random_numbers != _random_numbers():
+    if random_numbers != position(subject.generators):
         causes.setdefault("input", []).append(Cause(
             "new random numbers", "the backward pass draws random numbers of its own; it has to use those that forward "
                                   "drew, so forward has to save them"))
@@ -163,11 +156,6 @@ def _explicit(subject, dy):
                 "gradient replaced", f"backward puts a new array in place of {name}.grad, which an optimizer does not "
                                      f"see; assign into it: self.{name.split('.')[-1]}.grad[...] = ..."))
     return gradients, causes, moved
-
-
-def _random_numbers():
-    """Where the random numbers stand, as something to compare."""
-    return str(random_state()), str(np.random.get_state()[1:3])
 
 
 def _judged(evidence, causes, tolerance):

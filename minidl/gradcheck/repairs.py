@@ -341,8 +341,8 @@ def varying_factor(e):
         if flat.size < 2 or mask or not e.agree(e.ours, e.at_chosen(factors * numeric)):
             continue
         if what == "feature" and (named := _named_factor(e, flat)):
-            return Cause("varying factor", f"each feature is multiplied by {named}, which is once too often or where "
-                                           f"the opposite belongs")
+            ask = "is a factor missing" if named.startswith("1 / ") else "does that come in twice, or should it divide"
+            return Cause("varying factor", f"each feature is wrong by the factor {named}; {ask}?")
         if others and prod(e.shape[k] for k in others) >= 3:
             return Cause("varying factor", f"each {what} has a wrong factor of its own, from {flat.min():.6g} to "
                                            f"{flat.max():.6g}; is a scale (gamma, 1/std) missing or applied twice?")
