@@ -22,7 +22,7 @@ lesson: $(ready)
 	@$(python) lessons/$(LESSON)_*.py $(FLAGS)
 
 test: $(ready)
-	$(python) -m pytest -q -m "not slow" $(FLAGS)
+	$(python) -m pytest -q -rs -m "not slow" $(FLAGS)
 
 test-slow: $(ready)
 	$(python) -m pytest -q -m slow $(FLAGS)

@@ -79,7 +79,7 @@ for kind, arrays in (("outputs", outputs), ("gradients", gradients)):
         panels[f"{activation_name}: {kind}"] = {
             init_name: (layer_numbers, spreads(arrays[activation_name, 10, init_name])) for init_name in INITS}
 lesson.save(plots.curves(panels, "Spread of outputs and gradients in ten layers, before training", "layer",
-                         "standard deviation", logarithmic=True, columns=3, limits=(1e-12, 1e10)), "spread_by_layer")
+                         "standard deviation", logarithmic=True, columns=3, limits=(1e-16, 1e10)), "spread_by_layer")
 
 
 # %%
@@ -145,6 +145,6 @@ if "mnist" in lesson.data:
             ("std 0.01", 2.28, 2.31, "2.301")):
         lesson.claims.add(f"{init_name}: the loss around step {LOOK_AT} is between {low} and {high}",
                           at_look[init_name], low <= at_look[init_name] <= high, published)
-lesson.claims.add("std 0.01: after all steps the loss is still that of guessing, ln 10 = 2.303", at_end["std 0.01"],
-                  abs(at_end["std 0.01"] - np.log(10)) < 0.03, published="2.30 throughout")
+lesson.claims.add("std 0.01: after all steps the loss is still that of guessing, ln(classes)", at_end["std 0.01"],
+                  abs(at_end["std 0.01"] - np.log(len(classes))) < 0.03, published="2.30 throughout")
 lesson.finish()

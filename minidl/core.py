@@ -55,8 +55,9 @@ class FlatParameters:
     def of(cls, parameters):
         """The flat vectors of just these parameters: those that an earlier optimizer made, or new ones."""
         pack = parameters[0].pack
-        if pack is not None and len(parameters) == len(pack.parameters) and all(p.pack is pack for p in parameters):
-            return pack
+        if pack is not None and len(parameters) == len(pack.parameters) and \
+                all(p.pack is pack and p.data.base is pack.data and p.grad.base is pack.grad for p in parameters):
+            return pack  # a copied model has copied arrays, which are views of nothing: it is packed anew
         return cls(parameters)
 
 
@@ -104,6 +105,11 @@ class Layer:
 
     def parameters(self):
         """The trainable parameters, in the order in which the layer defines them."""
+        inner = [name for name, value in vars(self).items() if isinstance(value, Layer)]
+        if inner and not self.sublayers():
+            raise UserError(f"{self.label()}: its attribute {inner[0]} is a layer, whose parameters nobody would "
+                            f"train. Make this a Sequential, Residual or Concat, or write its sublayers() and "
+                            f"parameters()")
         return [value for value in vars(self).values() if isinstance(value, Parameter)]
 
     def sublayers(self):
@@ -152,6 +158,9 @@ class Layer:
 
     def accept(self, input_shape, axes=None, cure=""):
         """Remember and return the input's shape, after checking that it has the axes named, as in ("H", "W", "C")."""
+        if self.input_shape is not None and any(parameter.pack is not None for parameter in self.parameters()):
+            raise UserError(f"{self.label()}: built a second time, but an optimizer holds the parameters of the first, "
+                            f"and would train them on. Make a new layer or model, then a new optimizer")
         try:
             shape = tuple(int(size) for size in input_shape)
         except (TypeError, ValueError):

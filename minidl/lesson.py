@@ -84,6 +84,9 @@ class Lesson:
 
 def _say_user_errors_in_one_line(kind, error, trace):
     """The excepthook of a lesson: where in the lesson, and the message; a traceback only for bugs."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("\nstopped", file=sys.stderr)
+        return
     if not issubclass(kind, UserError):
         sys.__excepthook__(kind, error, trace)
         return

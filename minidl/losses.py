@@ -104,13 +104,13 @@ def checked_labels(labels, scores):
                          f"Is a Flatten() or a last Dense layer missing?")
     labels = asarray(labels)
     N, classes = scores.shape
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"labels: expected whole numbers from 0 to {classes - 1}, got {labels.dtype}. "
-                        f"Convert them with labels.astype(int)")
     if labels.shape != (N,):
         cure = "One-hot rows become numbers by labels.argmax(axis=1)" if labels.ndim == 2 else \
             "Were images and labels cut into batches by the same rows?"
         raise ShapeError(f"labels: expected shape ({N},), one for each row of scores; got {labels.shape}. {cure}")
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"labels: expected whole numbers from 0 to {classes - 1}, got {labels.dtype}. "
+                        f"Convert them with labels.astype(int)")
     lowest, highest = (int(labels.min()), int(labels.max())) if N else (0, 0)
     if lowest < 0 or highest >= classes:
         wrong = lowest if lowest < 0 else highest

@@ -198,6 +198,8 @@ class Sequential(Container):
     """
 
     def __init__(self, layers, input_shape=None):
+        if not isinstance(layers, (list, tuple)):
+            raise UserError(f"Sequential: expected a list of layers, got {layers!r}. Write Sequential([...])")
         counts, parts = Counter(), {}
         for layer in layers:
             kind = type(layer).__name__.lower()
@@ -227,11 +229,13 @@ class Sequential(Container):
     def backward(self, dy):
         self.check_gradient(dy)
         for layer in reversed(self.layers):
-            if layer is self.first:
-                layer.input_gradient = self.input_gradient
-                if not self.input_gradient:
+            if layer is self.first and not self.input_gradient:
+                layer.input_gradient = False
+                try:
                     layer.backward(dy)
-                    return None
+                finally:
+                    layer.input_gradient = True
+                return None
             dy = layer.backward(dy)
         return dy
 

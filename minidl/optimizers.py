@@ -22,7 +22,7 @@ class OnParameters:
     remembered = ()  # names of what is kept from step to step: vectors and numbers
 
     def __init__(self, parameters):
-        self.all_parameters = list(parameters)
+        self.all_parameters = list(parameters) if hasattr(parameters, "__iter__") else []
         if not self.all_parameters or not all(isinstance(p, Parameter) for p in self.all_parameters):
             raise UserError(f"{type(self).__name__}: expected the parameters of a built model, got "
                             f"{len(self.all_parameters)} things. Pass model.parameters(), after model.build(...)")
@@ -81,6 +81,8 @@ class Optimizer(OnParameters):
     def __init__(self, parameters, lr, penalty=None, clip=None):
         super().__init__(parameters)
         self.lr = in_range(lr, f"{type(self).__name__} lr", 0, float("inf"))
+        if penalty is not None and not hasattr(penalty, "gradient"):
+            raise UserError(f"{type(self).__name__} penalty={penalty!r}: expected L2(c), L1(c) or None")
         self.penalty = penalty
         self.clip = clip if clip is None else in_range(clip, f"{type(self).__name__} clip", 0, float("inf"))
 

@@ -34,7 +34,7 @@ def sum_over_slices(work, count, item_bytes, at_least=0):
     at_least: bytes that a slice must have at least to be worth the size of what it returns, such as a weight gradient.
     The slices are summed in RUNS runs of neighbours, then these: an order that no number of threads changes.
     """
-    slices = _slices(count, item_bytes, at_least)
+    slices = _slices(count, item_bytes, at_least) or [slice(0, 0)]
     share = -(-len(slices) // RUNS)
 
     def run(some):

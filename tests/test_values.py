@@ -190,12 +190,27 @@ def test_activations_at_extremes(dtype):
     x = np.array([[-1e30, -1e4, -100, 0, 100, 1e4, 1e30]], dtype)
     ones = np.ones_like(x)
     zero, one, half = 0.0, 1.0, 0.5
-    for layer, y, slope in ((Sigmoid(), [zero, zero, zero, half, one, one, one], [0, 0, 0, 0.25, 0, 0, 0]),
+    tiny = np.exp(dtype(-100))  # far from the middle the sigmoid is exp(x), to the last digit
+    for layer, y, slope in ((Sigmoid(), [zero, zero, tiny, half, one, one, one], [0, 0, tiny, 0.25, 0, 0, 0]),
                             (Tanh(), [-one, -one, -one, 0, one, one, one], [0, 0, 0, 1, 0, 0, 0]),
                             (ReLU(), [0, 0, 0, 0, 100, 1e4, 1e30], [0, 0, 0, 0, 1, 1, 1])):
         built(layer, (7,))
         assert_same_bits(layer.forward(x), np.array([y], dtype), repr(layer))
         assert_same_bits(layer.backward(ones), np.array([slope], dtype), f"{layer!r} slope")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-14)])
+def test_sigmoid_keeps_its_digits_where_it_is_small(dtype, tolerance):
+    x = np.array([[-1.0, -5, -10, -15, -20, -30]], dtype)
+    for value, got in zip(x[0], built(Sigmoid(), (6,)).forward(x)[0], strict=True):
+        right = math.exp(value) / (1 + math.exp(value))
+        assert abs(got - right) <= tolerance * right, f"sigmoid({value}): got {got}, expected {right}"
+
+
+def test_a_wide_kernel_on_a_narrow_padded_image():
+    """Whole columns of the window meet nothing but padding."""
+    layer, x = built(Conv2D(2, 8, padding=2), (4, 5, 4)), tie_free((2, 4, 5, 4))
+    assert_close(layer.forward(x), conv2d_loops(x, layer.W.data, layer.b.data, padding=(2, 2)), "Conv2D", 1e-13)
 
 
 def test_activations_by_hand():

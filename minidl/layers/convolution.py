@@ -44,9 +44,12 @@ class Conv2D(Convolution):
     stride: (SH, SW)    padding: (PH, PW) zeros on each side    OH = (H + 2 PH - KH) // SH + 1
 
     Computed by im2col: each window becomes a row of a matrix, so the sum above is one matrix product (Chellapilla,
-    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch. How, and the
-    seven loops of the formula: `minidl.ops.convolution`. Like every deep-learning library, this correlates: the
-    window is not flipped.
+    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch: how, says
+    `minidl.ops.convolution`. The seven loops of the formula: `minidl.ops.windows.conv2d_loops`.
+
+        dW = sum over windows of xᵀ dy      db = sum of dy over images and places      dx = flipped W slid over dy
+
+    Like every deep-learning library, this correlates: the window is not flipped.
 
     padding: zeros around the image: a number, a pair (height, width), "valid" (none), or "same", which gives
     ceil(H / stride) rows; where "same" needs an odd number of zeros, the extra one stands below and to the right.

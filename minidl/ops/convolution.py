@@ -14,7 +14,7 @@ from minidl.backend import xp
 from minidl.parallel import workspace
 
 NARROW = 32   # below so many numbers in a row of a window, KH thin products are slower than one thick one
-WASTE = 1.6   # largest share of extra products for which the flipped convolution is the faster way back
+WASTE = 1.6   # largest ratio of products, image over places, for which the flipped convolution is the faster way back
 
 
 def correlate(windows, x, W, out):

@@ -100,7 +100,8 @@ class Windows:
         rows[self.top + self.H:] = 0
         for j in range(KW):
             # output column ow meets pixel ow + j - left, where the image has one
-            first, last = max(0, self.left - j), min(self.OW, self.W + self.left - j)
+            first = max(0, self.left - j)
+            last = max(first, min(self.OW, self.W + self.left - j))
             inside[:, :, :first, j] = 0
             inside[:, :, last:, j] = 0
             inside[:, :, first:last, j] = x[:, :, first + j - self.left:last + j - self.left].swapaxes(0, 1)

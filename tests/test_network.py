@@ -1,0 +1,81 @@
+"""What happens around a network: its input's gradient left out, copied, built twice, holding a layer by itself."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import Sequential
+from minidl.core import Layer
+from minidl.errors import UserError
+from minidl.gradcheck import check_layer, check_model
+from minidl.layers import Dense, Flatten, ReLU
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.optimizers import SGD
+
+
+def network():
+    minidl.seed(0)
+    return Sequential([Flatten(), Dense(5), ReLU(), Dense(3)], input_shape=(2, 3, 1))
+
+
+def step(model):
+    x = minidl.asarray(np.random.default_rng(0).standard_normal((4, 2, 3, 1)))
+    loss = SoftmaxCrossEntropy()
+    loss.forward(model.forward(x), np.array([0, 1, 2, 0]))
+    return model.backward(loss.backward())
+
+
+def test_without_the_gradient_of_the_images_the_parameters_get_the_same():
+    whole, short = network(), network()
+    assert step(whole).shape == (4, 2, 3, 1)
+    short.input_gradient = False
+    assert step(short) is None
+    for one, other in zip(whole.parameters(), short.parameters(), strict=True):
+        assert np.array_equal(one.grad, other.grad), one.name
+    assert all(layer.input_gradient for layer in short.layers), "the layers themselves stay as they were"
+    assert check_model(short, (4, 2, 3, 1)).passed
+    assert check_layer(short.layers[1], (4, 6)).passed
+
+
+def test_a_copy_of_a_model_in_training_trains_by_itself():
+    model = network()
+    SGD(model.parameters(), lr=0.1)
+    twin = copy.deepcopy(model)
+    optimizer = SGD(twin.parameters(), lr=0.1)
+    before = [parameter.data.copy() for parameter in model.parameters()]
+    step(twin)
+    optimizer.step()
+    for parameter, other, old in zip(model.parameters(), twin.parameters(), before, strict=True):
+        assert np.array_equal(parameter.data, old), f"{parameter.name} of the original moved"
+        assert not np.array_equal(other.data, old), f"{other.name} of the copy did not move"
+
+
+def test_building_again_under_an_optimizer_is_refused():
+    model = network()
+    SGD(model.parameters(), lr=0.1)
+    with pytest.raises(UserError, match="built a second time.*Make a new layer or model, then a new optimizer"):
+        model.build((2, 3, 1))
+    with pytest.raises(UserError, match="built a second time"):
+        Sequential([model.layers[1]], input_shape=(6,))
+
+
+def test_a_layer_hidden_in_a_layer_is_refused():
+    class Mine(Layer):
+        def __init__(self):
+            self.inner = Dense(4)
+
+    with pytest.raises(UserError, match="attribute inner is a layer, whose parameters nobody would train"):
+        Sequential([Mine()]).parameters()
+
+
+@pytest.mark.parametrize(("mistake", "text"), [
+    (lambda: Sequential(Dense(3)), "expected a list of layers"),
+    (lambda: SGD(network(), lr=0.1), "Pass model.parameters()"),
+    (lambda: SGD(network().parameters(), lr=0.1, penalty=0.01), "expected L2(c), L1(c) or None"),
+    (lambda: SoftmaxCrossEntropy().forward(np.ones((2, 3)), np.eye(3)[:2]), "labels.argmax(axis=1)")])
+def test_classic_mistakes(mistake, text):
+    with pytest.raises(UserError) as caught:
+        mistake()
+    assert text in str(caught.value)
