@@ -20,7 +20,7 @@ import numpy as np
 import minidl
 from minidl import plots
 from minidl.backend import draw_integers, draw_normal, xp  # xp is NumPy, or CuPy with --backend cupy
-from minidl.datasets import Standardize, load, scale_to_unit
+from minidl.datasets import Standardize, scale_to_unit
 from minidl.gradcheck import check_function, check_layer
 from minidl.layers import Sigmoid
 from minidl.lesson import Lesson
@@ -29,11 +29,11 @@ INITS = {"Xavier": 1, "He": 2}    # variance of the first weights, times their n
 STEPS, BATCH, LEARNING_RATE, EVERY, TESTED = 2000, 100, 0.1, 100, 2000
 
 lesson = Lesson(__file__, __doc__, data="shapes10", seeds=3)
-x_train, y_train, x_test, y_test, classes = load(lesson.data, lesson.data_dir)
+x_train, y_train, x_test, y_test, classes = lesson.load()
 # The course divided MNIST by 255. On photographs it takes more: mean 0 and spread 1 for every colour.
 scale = scale_to_unit if "mnist" in lesson.data else Standardize(x_train)
 x_test, y_test = scale(x_test[:TESTED]).reshape(TESTED, -1), y_test[:TESTED]
-chance = float(np.bincount(y_test).max() / TESTED)
+chance = float(np.bincount(minidl.to_cpu(y_test)).max() / TESTED)
 print(f"{lesson.data}: {len(x_train)} training and {TESTED} test images of {x_train.shape[1:]}")
 
 
@@ -87,8 +87,8 @@ def train(backward, variance, seed):
     weights, accuracy, one_hot = first_weights(variance), [], xp.eye(len(classes), dtype=xp.float32)
     for step in range(STEPS + 1):
         if step % EVERY == 0:
-            accuracy.append((minidl.to_cpu(forward(x_test, *weights)).argmax(axis=1) == y_test).mean())
-        rows = minidl.to_cpu(draw_integers(len(x_train), BATCH))   # with replacement, as in the course
+            accuracy.append(float((forward(x_test, *weights).argmax(axis=1) == y_test).mean()))
+        rows = draw_integers(len(x_train), BATCH)                  # with replacement, as in the course
         x = scale(x_train[rows]).reshape(BATCH, -1)
         exponentials = xp.exp(forward(x, *weights))
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -61,6 +61,7 @@ def use(name):
     vars(xp).update((key, value) for key, value in vars(library).items()
                     if not key.startswith("_") and key != "random")
     _state.backend = name
+    threads()
 
 
 def backend_name():
@@ -76,8 +77,6 @@ def _start():
     if name not in BACKENDS:
         raise BackendError(f"MINIDL_BACKEND={name!r}: expected one of {', '.join(BACKENDS)}")
     use(name)
-    if os.environ.get("MINIDL_THREADS"):
-        threads()
 
 
 def _probed_cupy():

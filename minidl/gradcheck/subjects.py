@@ -137,6 +137,7 @@ class LayerSubject(Subject):
             with blamed(title, "build"):
                 layer.build(tuple(x.shape[1:]))
         for part in layer.walk():
+            part.input_gradient = True  # `fit` may have switched it off
             for name in part.statistics:
                 setattr(part, name, getattr(part, name).astype(np.float64))
         for parameter in layer.parameters():
