@@ -222,10 +222,13 @@ def _single(explicit):
 
 
 def worse(first, second):
-    """Of two findings for each tensor, from two modes, the worse one."""
+    """Of two findings for each tensor, from two modes, the worse one; the first where both fail."""
     rank = {"pass": 0, "inconclusive": 1, "fail": 2}
-    return [b if (rank[b.verdict], b.max_relative_error) > (rank[a.verdict], a.max_relative_error) else a
-            for a, b in zip(first, second, strict=True)]
+
+    def badness(finding):
+        return rank[finding.verdict], finding.max_relative_error if finding.verdict == "pass" else 0
+
+    return [b if badness(b) > badness(a) else a for a, b in zip(first, second, strict=True)]
 
 
 def same(a, b):

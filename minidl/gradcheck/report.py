@@ -121,6 +121,8 @@ class Report:
                                      vmax=max(float(np.nanmax(error)), 1e-6))
                 below.set(title="error / largest gradient", ylabel=axis_names[0], xlabel=axis_names[1])
                 below.locator_params(integer=True)
+                if len(shape) < 2:
+                    below.set_yticks([])
                 below.grid(visible=False)
                 figure.colorbar(shown, ax=below)
         return figure
