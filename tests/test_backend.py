@@ -284,8 +284,9 @@ def test_one_thread_and_many_give_the_same_numbers(case, monkeypatch):
             assert_same_bits(now, before, f"{case.name}, tensor {k}, {threads} threads")
     monkeypatch.undo()
     for k, (now, before) in enumerate(zip(run(case, 1), one, strict=True)):
-        # one slice or many add up in another order: float32 keeps about 7 digits
-        assert_close(now, before, f"{case.name}, tensor {k}, one slice", 1e-5, 1e-5)
+        # one slice or many add up in another order: float32 keeps about 7 digits, of terms that may cancel to 0, as
+        # in the gradient of a bias in front of BatchNorm
+        assert_close(now, before, f"{case.name}, tensor {k}, one slice", 1e-5, 5e-5)
 
 
 def test_threads_says_how_many():

@@ -305,12 +305,12 @@ residual_1     Residual(body of 2, shortcut of 0 layers)     (4, 3, 2)          
     conv2d_1   Conv2D(2, 3, padding=1)                       (4, 3, 2)             38          4,320         960
     relu_1     ReLU()                                        (4, 3, 2)                                       960
   shortcut     Sequential(0 layers)                          (4, 3, 2)
-batchnorm_1    BatchNorm()                                   (4, 3, 2)              4                        968
+batchnorm_1    BatchNorm()                                   (4, 3, 2)              4                        976
 flatten_1      Flatten()                                     (24,)
 dense_1        Dense(5)                                      (5,)                 125          1,200         960
 ----------------------------------------------------------------------------------------------------------------
 167 parameters, and 4 running statistics that are not trained
-a batch of 10: 5,520 multiply-adds forward, 3,848 bytes kept for backward"""
+a batch of 10: 5,520 multiply-adds forward, 3,856 bytes kept for backward"""
 
 
 def test_summary_indents_what_is_nested_and_counts_for_a_batch():

@@ -4,8 +4,9 @@ from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, pair, positive_integer
 from minidl.initializers import initial_array, initializer
 from minidl.ops.convolution import by_rows, correlate, input_gradient, weight_gradient
+from minidl.ops.features import by_feature, feature_sums
 from minidl.ops.windows import Windows, checked_padding, described
-from minidl.parallel import in_slices, sum_over_slices
+from minidl.parallel import in_slices, sum_over_slices, workspace
 
 
 class Convolution(Layer):
@@ -67,7 +68,7 @@ class Conv2D(Convolution):
         def forward_slice(rows):
             correlate(self.windows, x[rows], self.W.data, out=y[rows])
             if self.bias:
-                y[rows] += self.b.data
+                by_feature(xp.add, y[rows], self.b.data, out=y[rows])
 
         in_slices(forward_slice, len(x), self.column_bytes(x))
         self.saved = x
@@ -81,7 +82,7 @@ class Conv2D(Convolution):
             if self.input_gradient:
                 input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])
             # this slice's share of dW and db
-            return [weight_gradient(self.windows, x[rows], dy[rows], self.W.data), dy[rows].sum((0, 1, 2))]
+            return [weight_gradient(self.windows, x[rows], dy[rows], self.W.data), feature_sums(dy[rows])]
 
         dW, db = sum_over_slices(backward_slice, len(x), 2 * self.column_bytes(x), at_least=2 * self.W.data.nbytes)
         self.W.grad[...] = dW
@@ -122,15 +123,15 @@ class DepthwiseConv2D(Convolution):
     def forward(self, x):
         self.check(x)
         windows, taps = self.windows, self.W.data.reshape(-1, x.shape[3])        # (KH*KW, C)
-        y = xp.zeros((len(x), windows.OH, windows.OW, x.shape[3]), x.dtype)
+        y = xp.empty((len(x), windows.OH, windows.OW, x.shape[3]), x.dtype)
 
         def forward_slice(rows):
-            for pixel, tap in zip(windows.offsets(windows.pad(x[rows])), taps, strict=True):
-                y[rows] += pixel * tap
-            if self.bias:
-                y[rows] += self.b.data
+            pixels, product = windows.pad(x[rows]), workspace("product", y[rows].shape, x.dtype)
+            y[rows] = self.b.data if self.bias else 0
+            for pixel, tap in zip(windows.offsets(pixels), taps, strict=True):
+                y[rows] += by_feature(xp.multiply, pixel, tap, out=product)
 
-        in_slices(forward_slice, len(x), 3 * x[:1].nbytes)
+        in_slices(forward_slice, len(x), 3 * y[:1].nbytes)
         self.saved = x
         return y
 
@@ -140,14 +141,15 @@ class DepthwiseConv2D(Convolution):
         dx = xp.empty(x.shape, x.dtype)
 
         def backward_slice(rows):
-            padded, d = windows.pad(x[rows]), dy[rows]
-            dpadded, dtaps = xp.zeros_like(padded), xp.empty_like(taps)
+            padded, d, dtaps = windows.pad(x[rows]), dy[rows], xp.empty_like(taps)
+            dpadded = windows.zeros(len(d), x.shape[3], x.dtype)
+            product = workspace("product", d.shape, x.dtype)
             pixels = zip(windows.offsets(padded), windows.offsets(dpadded), strict=True)
             for k, (pixel, dpixel) in enumerate(pixels):
-                dpixel += d * taps[k]                                            # a view: this adds into dpadded
-                dtaps[k] = (d * pixel).sum((0, 1, 2))                            # (C,)
+                dpixel += by_feature(xp.multiply, d, taps[k], out=product)       # a view: this adds into dpadded
+                dtaps[k] = feature_sums(xp.multiply(d, pixel, out=product))      # (C,)
             dx[rows] = windows.crop(dpadded)
-            return [dtaps, d.sum((0, 1, 2))]                                     # this slice's share of dW and db
+            return [dtaps, feature_sums(d)]                                      # this slice's share of dW and db
 
         dW, db = sum_over_slices(backward_slice, len(x), 5 * x[:1].nbytes)
         self.W.grad[...] = dW.reshape(self.W.grad.shape)

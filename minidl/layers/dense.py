@@ -3,7 +3,8 @@
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, positive_integer
 from minidl.initializers import initial_array, initializer
-from minidl.parallel import SLICE_BYTES, in_slices, sum_over_slices
+from minidl.ops.features import feature_sums
+from minidl.parallel import SLICE_BYTES, in_slices
 
 
 class Dense(Layer):
@@ -32,33 +33,32 @@ class Dense(Layer):
         self.check(x)
         y = xp.empty((len(x), self.units), x.dtype)
 
-        def forward_slice(rows):
-            xp.matmul(x[rows], self.W.data, out=y[rows])                     # (n, units)
+        def forward_slice(units):
+            xp.matmul(x, self.W.data[:, units], out=y[:, units])             # (N, some units)
             if self.bias:
-                y[rows] += self.b.data
+                y[:, units] += self.b.data[units]
 
-        in_slices(forward_slice, len(x), self.item_bytes(x))
+        in_slices(forward_slice, self.units, self.item_bytes(x, self.units))
         self.saved = x
         return y
 
     def backward(self, dy):
         x = self.saved
         dx = xp.empty(x.shape, x.dtype) if self.input_gradient else None
-
-        def backward_slice(rows):
-            if self.input_gradient:
-                xp.matmul(dy[rows], self.W.data.T, out=dx[rows])             # (n, D)
-            return [x[rows].T @ dy[rows], dy[rows].sum(axis=0)]              # this slice's share of dW and db
-
-        dW, db = sum_over_slices(backward_slice, len(x), self.item_bytes(x))
-        self.W.grad[...] = dW                                                # (D, units)
         if self.bias:
-            self.b.grad[...] = db
+            self.b.grad[...] = feature_sums(dy)                              # (units,)
+
+        def backward_slice(inputs):
+            xp.matmul(x[:, inputs].T, dy, out=self.W.grad[inputs])           # (some of D, units)
+            if self.input_gradient:
+                xp.matmul(dy, self.W.data[inputs].T, out=dx[:, inputs])      # (N, some of D)
+
+        in_slices(backward_slice, x.shape[1], self.item_bytes(x, x.shape[1]))
         return dx
 
-    def item_bytes(self, x):
-        """Four slices for a large product, one for a small one, which takes no longer than waking another thread."""
-        return 4 * SLICE_BYTES / len(x) if len(x) * self.multiply_adds() > 2e7 else 0
+    def item_bytes(self, x, count):
+        """A slice for every 15 million multiply-adds: a smaller product takes no longer than waking a thread for it."""
+        return SLICE_BYTES * max(1, len(x) * self.multiply_adds() // 15_000_000) / count
 
     def multiply_adds(self):
         return self.W.data.size

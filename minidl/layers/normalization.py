@@ -1,7 +1,11 @@
 """Normalisation: keep the signals of every layer at mean 0 and spread 1, whatever the weights do."""
 
+from math import inf
+
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, in_range
+from minidl.ops.features import by_feature, feature_sums, mean_and_variance
+from minidl.parallel import filled_in_slices, sum_over_slices, workspace
 
 
 class BatchNorm(Layer):
@@ -34,29 +38,50 @@ class BatchNorm(Layer):
 
     def forward(self, x):
         self.check(x)
-        axes = tuple(range(x.ndim - 1))
         if self.training:
             n = x.size // x.shape[-1]                                        # values per feature
-            mean = x.mean(axes)                                              # (C,)
-            var = ((x - mean) ** 2).mean(axes)
+            mean, var = mean_and_variance(x)                                 # (C,)
             self.running_mean += (1 - self.momentum) * (mean - self.running_mean)
             if n > 1:
                 self.running_var += (1 - self.momentum) * (var * (n / (n - 1)) - self.running_var)
         else:
-            mean, var = self.running_mean, self.running_var
+            mean, var = self.running_mean.copy(), self.running_var
         std = xp.sqrt(var + self.eps)
-        xhat = (x - mean) / std
-        self.saved = xhat, std, axes, self.training
-        return self.gamma.data * xhat + self.beta.data
+        scale = self.gamma.data / std
+
+        def forward_slice(y, x):
+            by_feature(xp.subtract, x, mean, out=y)
+            by_feature(xp.multiply, y, scale, out=y)
+            by_feature(xp.add, y, self.beta.data, out=y)
+
+        self.saved = x, mean, std, self.training
+        return filled_in_slices(forward_slice, x)
 
     def backward(self, dy):
-        xhat, std, axes, from_batch = self.saved
-        self.beta.grad[...] = dy.sum(axes)                                   # (C,)
-        self.gamma.grad[...] = (dy * xhat).sum(axes)
-        if not from_batch:  # the running statistics were constants
-            return self.gamma.data / std * dy
-        # every x moves the mean and the variance too: two averages come off
-        return self.gamma.data / std * (dy - dy.mean(axes) - xhat * (dy * xhat).mean(axes))
+        x, mean, std, from_batch = self.saved
+
+        def sums(rows):
+            product = workspace("centred", x[rows].shape, x.dtype)
+            by_feature(xp.subtract, x[rows], mean, out=product)
+            product *= dy[rows]
+            return [feature_sums(dy[rows]), feature_sums(product)]
+
+        total, product = sum_over_slices(sums, len(x), 3 * x[:1].nbytes)     # of dy, of dy * (x - mean): (C,)
+        self.beta.grad[...] = total
+        self.gamma.grad[...] = product / std
+        # every x moves the mean and the variance too: two averages come off, unless the statistics were constants
+        n = x.size // x.shape[-1] if from_batch else inf
+        scale, average, slope = self.gamma.data / std, total / n, product / (n * std * std)
+
+        def backward_slice(dx, dy, x):                                       # gamma / std *
+            centred = workspace("centred", x.shape, x.dtype)                 #   (dy - average - xhat * average of both)
+            by_feature(xp.subtract, x, mean, out=centred)
+            by_feature(xp.multiply, centred, slope, out=centred)
+            by_feature(xp.subtract, dy, average, out=dx)
+            dx -= centred
+            by_feature(xp.multiply, dx, scale, out=dx)
+
+        return filled_in_slices(backward_slice, dy, x)
 
 
 class LayerNorm(Layer):
@@ -83,17 +108,33 @@ class LayerNorm(Layer):
 
     def forward(self, x):
         self.check(x)
-        centred = x - x.mean(-1, keepdims=True)
-        std = xp.sqrt((centred * centred).mean(-1, keepdims=True) + self.eps)    # (N, ..., 1)
-        xhat = centred / std
+        xhat, std = xp.empty(x.shape, x.dtype), xp.empty((*x.shape[:-1], 1), x.dtype)
+
+        def forward_slice(y, x, xhat, std):
+            xp.subtract(x, x.mean(-1, keepdims=True), out=xhat)
+            std[...] = xp.sqrt((xhat * xhat).mean(-1, keepdims=True) + self.eps)    # (n, ..., 1)
+            xhat /= std
+            by_feature(xp.multiply, xhat, self.gamma.data, out=y)
+            by_feature(xp.add, y, self.beta.data, out=y)
+
         self.saved = xhat, std
-        return self.gamma.data * xhat + self.beta.data
+        return filled_in_slices(forward_slice, x, xhat, std)
 
     def backward(self, dy):
         xhat, std = self.saved
-        others = tuple(range(dy.ndim - 1))
-        self.beta.grad[...] = dy.sum(others)                                     # (C,)
-        self.gamma.grad[...] = (dy * xhat).sum(others)
-        dxhat = self.gamma.data * dy
-        # every feature moves the mean and the variance too: two averages come off
-        return (dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)) / std
+        dx = xp.empty(dy.shape, dy.dtype)
+
+        def backward_slice(rows):
+            dxhat, product = dx[rows], dy[rows] * xhat[rows]
+            by_feature(xp.multiply, dy[rows], self.gamma.data, out=dxhat)
+            # every feature moves the mean and the variance too: two averages come off
+            along = (dxhat * xhat[rows]).mean(-1, keepdims=True)
+            dxhat -= dxhat.mean(-1, keepdims=True)
+            dxhat -= xhat[rows] * along
+            dxhat /= std[rows]
+            return [feature_sums(dy[rows]), feature_sums(product)]
+
+        dbeta, dgamma = sum_over_slices(backward_slice, len(dy), 4 * dy[:1].nbytes)
+        self.beta.grad[...] = dbeta                                              # (C,)
+        self.gamma.grad[...] = dgamma
+        return dx
