@@ -13,6 +13,7 @@ import numpy as np
 from minidl.backend import backend_name, float_type, random_state, restore_random_state, to_cpu, xp
 from minidl.core import Layer, positive_integer
 from minidl.errors import DataError, ShapeError, UserError
+from minidl.parallel import filled_in_slices
 
 
 class Container(Layer):
@@ -268,11 +269,11 @@ class Residual(Container):
 
     def forward(self, x):
         self.check(x)
-        return self.body.forward(x) + self.shortcut.forward(x)
+        return _added(self.body.forward(x), self.shortcut.forward(x))
 
     def backward(self, dy):
         self.check_gradient(dy)
-        return self.body.backward(dy) + self.shortcut.backward(dy)
+        return _added(self.body.backward(dy), self.shortcut.backward(dy))
 
     def __repr__(self):
         return f"Residual(body of {len(self.body.layers)}, shortcut of {len(self.shortcut.layers)} layers)"
@@ -333,6 +334,11 @@ def _path(kind, layers):
         return Sequential([layers])
     raise UserError(f"{kind}: expected a layer or a list of layers, got {layers!r}" +
                     (f". Write {layers.__name__}(...)" if isinstance(layers, type) else ""))
+
+
+def _added(a, b):
+    """a + b, on all threads."""
+    return filled_in_slices(lambda y, a, b: xp.add(a, b, out=y), a, b)
 
 
 def _place(layer):

@@ -1,7 +1,8 @@
 """Dropout: train many thinned networks at once."""
 
-from minidl.backend import draw_uniform
+from minidl.backend import draw_uniform, xp
 from minidl.core import Layer, in_range
+from minidl.parallel import filled_in_slices
 
 
 class Dropout(Layer):
@@ -33,11 +34,13 @@ class Dropout(Layer):
         shape = (len(x), 1, 1, x.shape[3]) if self.maps else x.shape
         mask = (draw_uniform(shape) >= self.rate) * x.dtype.type(1 / (1 - self.rate))
         self.saved = mask
-        return x * mask
+        return filled_in_slices(lambda y, x, mask: xp.multiply(x, mask, out=y), x, mask)
 
     def backward(self, dy):
         mask = self.saved
-        return dy * mask
+        if isinstance(mask, float):
+            return dy * mask
+        return filled_in_slices(lambda dx, dy, mask: xp.multiply(dy, mask, out=dx), dy, mask)
 
     def __repr__(self):
         return f"Dropout({self.rate:g}{', maps=True' if self.maps else ''})"

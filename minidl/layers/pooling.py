@@ -7,7 +7,7 @@ from minidl.backend import xp
 from minidl.core import Layer, pair
 from minidl.errors import UserError
 from minidl.ops.windows import Windows, checked_padding, described
-from minidl.parallel import in_slices
+from minidl.parallel import in_slices, workspace
 
 
 class Pooling(Layer):
@@ -52,7 +52,7 @@ class Pooling(Layer):
         dx = xp.empty((len(dy), *self.input_shape), dy.dtype)
 
         def backward_slice(rows):
-            dpadded = xp.zeros((len(dy[rows]), *windows.padded, dy.shape[3]), dy.dtype)
+            dpadded = windows.zeros(len(dy[rows]), dy.shape[3], dy.dtype)
             self.unpool(dy[rows], windows.offsets(dpadded), *(array[rows] for array in kept))
             dx[rows] = windows.crop(dpadded)
 
@@ -84,12 +84,13 @@ class MaxPool2D(Pooling):
         return x, y
 
     def unpool(self, dy, dpixels, x, y):
-        open_ = xp.ones(y.shape, bool)                               # windows whose largest pixel is not found yet
+        open_, share = xp.ones(y.shape, bool), workspace("share", y.shape, y.dtype)
         pixels = self.windows.offsets(self.windows.pad(x, self.border))
         for pixel, dpixel in zip(pixels, dpixels, strict=True):
-            largest = open_ & (pixel == y)
-            dpixel += dy * largest                                   # dpixel is a view: this adds into the image
-            open_ &= ~largest
+            largest = pixel == y
+            largest &= open_                                         # windows whose largest pixel is not found yet
+            open_ ^= largest
+            dpixel += xp.multiply(dy, largest, out=share)            # dpixel is a view: this adds into the image
 
 
 class AveragePool2D(Pooling):
