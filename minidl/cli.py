@@ -4,6 +4,7 @@
     minidl lesson 02 --fast       run one; --help after its number lists its flags
     minidl data                   list the data sets
     minidl data cifar10           load one, downloading it if it is not there yet
+    minidl bench --quick          time a training step against other libraries that are installed
     minidl doctor                 what is installed, what is missing, and the command that cures it
 """
 
@@ -19,6 +20,7 @@ from minidl import backend, datasets
 from minidl.errors import BackendError, UserError
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
 
 
 def main(arguments=None):
@@ -33,6 +35,8 @@ def main(arguments=None):
     data_parser = commands.add_parser("data", help="list the data sets or fetch one")
     data_parser.add_argument("name", nargs="?", help="one of " + ", ".join(datasets.names()))
     data_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
+    bench_parser = commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
+    bench_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the benchmark itself")
     commands.add_parser("doctor", help="say what is installed and what is missing")
     chosen = parser.parse_args(arguments)
     try:
@@ -40,6 +44,8 @@ def main(arguments=None):
             return lesson(chosen.number, chosen.flags)
         if chosen.command == "data":
             return data(chosen.name, chosen.data_dir)
+        if chosen.command == "bench":
+            return bench(chosen.flags)
         return doctor()
     except UserError as error:
         print(f"minidl {chosen.command}: {error}", file=sys.stderr)
@@ -60,6 +66,16 @@ def lesson(number, flags):
         raise UserError(f"there is no lesson {number}; there are {', '.join(script.stem[:2] for script in scripts)}")
     sys.argv = [str(wanted[0]), *flags]
     runpy.run_path(str(wanted[0]), run_name="__main__")
+    return 0
+
+
+def bench(flags):
+    """Run the benchmark script of a checkout."""
+    if not BENCHMARK.exists():
+        raise UserError("the benchmarks are not part of the installed package: clone the project and run this there")
+    sys.argv = [str(BENCHMARK), *flags]
+    sys.path.insert(0, str(BENCHMARK.parent))  # the script's neighbours, as python itself would find them
+    runpy.run_path(str(BENCHMARK), run_name="__main__")
     return 0
 
 
