@@ -168,7 +168,7 @@ def chart(result, path):
     from minidl.plots import COLORS, canvas
     shown = [rival for rival in ("torch", "torch channels last", "floor")
              if any(rival in entry["ratios"] for entry in result["networks"].values())]
-    with canvas(1, 2, f"minidl's time over theirs, {result['threads']} thread{'s' * (result['threads'] > 1)} (lower is better)", (15, 6),
+    with canvas(1, 2, f"minidl's time over theirs (lower is better); threads: {result['threads']}", (15, 6),
                 sharey=True) as (figure, axes):
         for axis, (kind, title) in zip(axes[0], (("train", "training step"), ("infer", "inference")), strict=True):
             width = 0.8 / max(len(shown), 1)

@@ -58,7 +58,7 @@ class Dense(Layer):
 
     def item_bytes(self, x, count):
         """A slice for every 15 million multiply-adds: a smaller product takes no longer than waking a thread for it."""
-        return SLICE_BYTES * max(1, len(x) * self.multiply_adds() // 15_000_000) / count
+        return SLICE_BYTES * max(1, len(x) * self.multiply_adds() // 15_000_000) // count
 
     def multiply_adds(self):
         return self.W.data.size
