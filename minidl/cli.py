@@ -35,17 +35,18 @@ def main(arguments=None):
     data_parser = commands.add_parser("data", help="list the data sets or fetch one")
     data_parser.add_argument("name", nargs="?", help="one of " + ", ".join(datasets.names()))
     data_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
-    bench_parser = commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
-    bench_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the benchmark itself")
+    commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
     commands.add_parser("doctor", help="say what is installed and what is missing")
-    chosen = parser.parse_args(arguments)
+    chosen, flags = parser.parse_known_args(arguments)
+    if flags and chosen.command != "bench":
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
     try:
         if chosen.command == "lesson":
             return lesson(chosen.number, chosen.flags)
         if chosen.command == "data":
             return data(chosen.name, chosen.data_dir)
         if chosen.command == "bench":
-            return bench(chosen.flags)
+            return bench(flags)  # its own flags
         return doctor()
     except UserError as error:
         print(f"minidl {chosen.command}: {error}", file=sys.stderr)
