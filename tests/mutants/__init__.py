@@ -38,9 +38,10 @@ def planted(mutant):
     """The layer or loss of a mutant, with the mistake in it."""
     names = executed(mutant.edited, mutant.old, mutant.new)
     if mutant.edited.__module__ != mutant.kind.__module__:
-        helper = names[mutant.edited.__name__]
-        names = executed(mutant.kind)
-        names[helper.__name__] = helper  # the layer's methods look it up when they run
+        edited, names = names, executed(mutant.kind)
+        right = vars(sys.modules[mutant.edited.__module__])
+        # what the layer took from the edited module, its methods look up when they run
+        names.update({name: edited[name] for name, thing in right.items() if name in names and names[name] is thing})
     return mutant.make(names[mutant.kind.__name__])
 
 
