@@ -38,10 +38,9 @@ def planted(mutant):
     """The layer or loss of a mutant, with the mistake in it."""
     names = executed(mutant.edited, mutant.old, mutant.new)
     if mutant.edited.__module__ != mutant.kind.__module__:
-        edited, names = names, executed(mutant.kind)
-        right = vars(sys.modules[mutant.edited.__module__])
-        # what the layer took from the edited module, its methods look up when they run
-        names.update({name: edited[name] for name, thing in right.items() if name in names and names[name] is thing})
+        rights, wrongs, names = vars(sys.modules[mutant.edited.__module__]), names, executed(mutant.kind)
+        # what the layer's module imported from there: its methods look it up when they run
+        names.update({name: wrongs[name] for name, thing in names.items() if thing is rights.get(name, names)})
     return mutant.make(names[mutant.kind.__name__])
 
 
