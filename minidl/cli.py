@@ -6,6 +6,7 @@
     minidl data cifar10           load one, downloading it if it is not there yet
     minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
                                   check the backward pass of a class in a file of your own
+    minidl bench --quick          time a training step against other libraries that are installed
     minidl doctor                 what is installed, what is missing, and the command that cures it
 """
 
@@ -21,6 +22,7 @@ from minidl import backend, datasets
 from minidl.errors import BackendError, UserError
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
 
 
 def main(arguments=None):
@@ -43,8 +45,11 @@ def main(arguments=None):
     check_parser.add_argument("--kwargs", nargs="+", default=[], metavar="NAME=VALUE", action="extend",
                               help="arguments of the class: units=5 padding=same")
     check_parser.add_argument("--plot", metavar="PICTURE", help="save a picture of the gradients: check.png")
+    commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
     commands.add_parser("doctor", help="say what is installed and what is missing")
-    chosen = parser.parse_args(arguments)
+    chosen, flags = parser.parse_known_args(arguments)
+    if flags and chosen.command != "bench":
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
     try:
         if chosen.command == "lesson":
             return lesson(chosen.number, chosen.flags)
@@ -52,6 +57,8 @@ def main(arguments=None):
             return data(chosen.name, chosen.data_dir)
         if chosen.command == "gradcheck":
             return gradcheck(chosen.target, chosen.input_shape, chosen.kwargs, chosen.plot)
+        if chosen.command == "bench":
+            return bench(flags)  # its own flags
         return doctor()
     except UserError as error:
         print(f"minidl {chosen.command}: {error}", file=sys.stderr)
@@ -72,6 +79,16 @@ def lesson(number, flags):
         raise UserError(f"there is no lesson {number}; there are {', '.join(script.stem[:2] for script in scripts)}")
     sys.argv = [str(wanted[0]), *flags]
     runpy.run_path(str(wanted[0]), run_name="__main__")
+    return 0
+
+
+def bench(flags):
+    """Run the benchmark script of a checkout."""
+    if not BENCHMARK.exists():
+        raise UserError("the benchmarks are not part of the installed package: clone the project and run this there")
+    sys.argv = [str(BENCHMARK), *flags]
+    sys.path.insert(0, str(BENCHMARK.parent))  # the script's neighbours, as python itself would find them
+    runpy.run_path(str(BENCHMARK), run_name="__main__")
     return 0
 
 
