@@ -6,7 +6,7 @@ whole row of the image. Each function names its obvious twin, to which it is tes
 """
 
 from minidl.backend import xp
-from minidl.parallel import filled_in_slices, in_slices, sum_over_slices
+from minidl.parallel import filled_in_slices, in_slices, sum_over_slices, workspace
 
 
 def feature_sums(x):
@@ -28,6 +28,11 @@ def repeated(numbers, x):
     return numbers if x.ndim == 2 else xp.tile(numbers, (x.shape[-2], 1))
 
 
+def centred(x, mean):
+    """x - mean, in memory that is there already: for use within one slice."""
+    return xp.subtract(x, mean, out=workspace("centred", x.shape, x.dtype))
+
+
 def mean_and_variance(x):
     """x.mean and x.var over all axes but the last: (C,) and (C,).
 
@@ -37,9 +42,9 @@ def mean_and_variance(x):
     def statistics(rows):
         part = x[rows]
         count, total = part.size // part.shape[-1], feature_sums(part)
-        centred = part - repeated(total / count, x)
-        centred *= centred
-        return count, total, feature_sums(centred)
+        from_mean = centred(part, repeated(total / count, x))
+        from_mean *= from_mean
+        return count, total, feature_sums(from_mean)
 
     counts, totals, squares = zip(*in_slices(statistics, len(x), 2 * x[:1].nbytes), strict=True)
     n = sum(counts)
@@ -64,7 +69,7 @@ def gradient_sums(dy, x, mean):
     mean = repeated(mean, x)
 
     def sums(rows):
-        product = x[rows] - mean
+        product = centred(x[rows], mean)
         product *= dy[rows]
         return [feature_sums(dy[rows]), feature_sums(product)]
 
@@ -73,14 +78,14 @@ def gradient_sums(dy, x, mean):
 
 def detrended(dy, x, mean, average, slope, scale):
     """scale * (dy - average - slope * (x - mean)), with one of each number per feature: (C,)."""
-    # the same as  dy * scale - x * tilt - level  with two passes fewer
-    tilt = slope * scale
-    level = repeated(average * scale - mean * tilt, x)
-    scale, tilt = repeated(scale, x), repeated(tilt, x)
+    level, tilt = repeated(average * scale, x), repeated(slope * scale, x)
+    mean, scale = repeated(mean, x), repeated(scale, x)
 
     def detrend_slice(dx, dy, x):
+        trend = centred(x, mean)
+        trend *= tilt
         xp.multiply(dy, scale, out=dx)
-        dx -= x * tilt
+        dx -= trend
         dx -= level
 
     return filled_in_slices(detrend_slice, dy, x)
