@@ -7,6 +7,7 @@ twice) this array raises an error.
 
 import contextlib
 import inspect
+from collections import Counter
 
 import numpy as np
 
@@ -20,12 +21,16 @@ class OutOfMemoryError(MemoryError):
 
 
 class Counters:
-    """What happened so far: how often the CPU waited for the GPU, how often it sent it an array."""
+    """What happened so far: how often the CPU waited for the GPU, and for what; how often it sent it an array."""
 
-    synchronisations = 0
+    waits = Counter()
     uploads = 0
     forbidden = False       # inside `no_synchronisation`
     memory = None           # bytes that one new array may have at most; None: any
+
+    @property
+    def synchronisations(self):
+        return sum(self.waits.values())
 
 
 counters = Counters()
@@ -52,7 +57,7 @@ def memory_limit(size):
 
 
 def synchronise(what):
-    counters.synchronisations += 1
+    counters.waits[what] += 1
     if counters.forbidden:
         raise HiddenSynchronisation(f"{what} makes the CPU wait for the GPU")
 
@@ -147,6 +152,7 @@ class Device:
 class ndarray:  # noqa: N801 - CuPy's name
     """An array that counts as lying on a GPU."""
 
+    __module__ = "cupy"     # as errors name it
     __hash__ = None
     __array_priority__ = 100
     __slots__ = ("_array", "base")
