@@ -12,6 +12,7 @@ import standin
 
 import minidl
 from minidl import backend
+from minidl.errors import BackendError
 
 
 def pytest_addoption(parser):
@@ -19,8 +20,18 @@ def pytest_addoption(parser):
                      help="where tests that run on every backend run; numpy and the stand-in for CuPy unless given")
 
 
+def pytest_sessionstart(session):
+    if session.config.getoption("--backend") == "cupy":
+        try:
+            minidl.use("cupy")
+        except BackendError as error:
+            pytest.exit(str(error), returncode=2)
+        minidl.use("numpy")
+
+
 def pytest_generate_tests(metafunc):
-    if "device" in metafunc.fixturenames:
+    named = any(mark.args[0] == "device" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "device" in metafunc.fixturenames and not named:
         chosen = metafunc.config.getoption("--backend")
         metafunc.parametrize("device", [chosen] if chosen else ["numpy", "stand-in"], indirect=True)
 
