@@ -19,19 +19,19 @@ SLICE_BYTES = 1 << 20    # about what one core keeps in its own cache
 RUNS = 8                 # runs of slices that a sum is computed in, each by one thread
 
 
-def in_slices(work, count, item_bytes):
+def in_slices(work, count, item_bytes, at_least=0):
     """[work(rows) for each slice `rows` of range(count)], in order, computed on all threads.
 
-    count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs. The slices depend on these
-    two alone, never on the number of threads, so everything rounds the same way on any machine.
+    count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs; at_least: bytes that a slice
+    must have at least to be worth what it reads or returns beside its rows, such as weights. The slices depend on
+    these alone, never on the number of threads, so everything rounds the same way on any machine.
     """
-    return _map(work, _slices(count, item_bytes))
+    return _map(work, _slices(count, item_bytes, at_least))
 
 
 def sum_over_slices(work, count, item_bytes, at_least=0):
     """The sum of what work(rows) returns, a list of arrays, over all slices, computed on all threads.
 
-    at_least: bytes that a slice must have at least to be worth the size of what it returns, such as a weight gradient.
     The slices are summed in RUNS runs of neighbours, then these: an order that no number of threads changes.
     """
     slices = _slices(count, item_bytes, at_least) or [slice(0, 0)]

@@ -3,7 +3,7 @@
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, pair, positive_integer
 from minidl.initializers import initial_array, initializer
-from minidl.ops.convolution import by_rows, correlate, input_gradient, weight_gradient
+from minidl.ops.convolution import convolution_method
 from minidl.ops.windows import Windows, checked_padding, described
 from minidl.parallel import in_slices, sum_over_slices
 
@@ -44,8 +44,9 @@ class Conv2D(Convolution):
     stride: (SH, SW)    padding: (PH, PW) zeros on each side    OH = (H + 2 PH - KH) // SH + 1
 
     Computed by im2col: each window becomes a row of a matrix, so the sum above is one matrix product (Chellapilla,
-    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch: how, says
-    `minidl.ops.convolution`. The seven loops of the formula: `minidl.ops.windows.conv2d_loops`.
+    Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch, as
+    `minidl.ops.convolution.Columns` shows. Square kernels at stride 1 take Winograd's method, which needs a half to a
+    quarter of the products (`minidl.ops.winograd`). The seven loops of the formula: `minidl.ops.windows.conv2d_loops`.
 
         dW = sum over windows of xᵀ dy      db = sum of dy over images and places      dx = flipped W slid over dy
 
@@ -63,40 +64,43 @@ class Conv2D(Convolution):
         """The shape of W, its fan_in and its fan_out."""
         return (KH, KW, C, self.filters), KH * KW * C, KH * KW * self.filters
 
+    def build(self, input_shape):
+        output_shape = super().build(input_shape)
+        self.method = convolution_method(self.windows, input_shape[2], self.filters)
+        return output_shape
+
     def forward(self, x):
         self.check(x)
         y = xp.empty((len(x), self.windows.OH, self.windows.OW, self.filters), x.dtype)
+        weights = self.method.weights(self.W.data)
 
         def forward_slice(rows):
-            correlate(self.windows, x[rows], self.W.data, out=y[rows])
+            self.method.correlate(x[rows], weights, out=y[rows])
             if self.bias:
                 y[rows] += self.b.data
 
-        in_slices(forward_slice, len(x), self.column_bytes(x))
+        in_slices(forward_slice, len(x), *self.slice_bytes(x, weights))
         self.saved = x
         return y
 
     def backward(self, dy):
         x = self.saved
         dx = xp.empty(x.shape, x.dtype) if self.input_gradient else None
+        weights = self.method.weights(self.W.data)
 
         def backward_slice(rows):
-            if self.input_gradient:
-                input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])
-            # this slice's share of dW and db
-            return [weight_gradient(self.windows, x[rows], dy[rows], self.W.data), dy[rows].sum((0, 1, 2))]
+            dweights = self.method.gradients(x[rows], dy[rows], weights, dx[rows] if self.input_gradient else None)
+            return [dweights, dy[rows].sum((0, 1, 2))]                           # this slice's share of dW and db
 
-        dW, db = sum_over_slices(backward_slice, len(x), 2 * self.column_bytes(x), at_least=2 * self.W.data.nbytes)
-        self.W.grad[...] = dW
+        dweights, db = sum_over_slices(backward_slice, len(x), *self.slice_bytes(x, weights))
+        self.W.grad[...] = self.method.kernel_gradient(dweights)
         if self.bias:
             self.b.grad[...] = db
         return dx
 
-    def column_bytes(self, x):
-        """Bytes of the gathered windows of one image."""
-        (KH, KW), C = self.kernel_size, x.shape[3]
-        height = self.windows.padded[0] if by_rows(self.windows, C) else self.windows.OH * KH
-        return height * self.windows.OW * KW * C * x.dtype.itemsize
+    def slice_bytes(self, x, weights):
+        """Bytes of intermediate arrays for one image, and for the smallest slice."""
+        return self.method.item_bytes(x.shape[3], self.filters, x.dtype), self.method.at_least(weights)
 
     def __repr__(self):
         return f"Conv2D({self.filters}, {self.arguments()})"

@@ -85,34 +85,7 @@ class Windows:
         padded[...] = 0
         return padded
 
-    def rows2col(self, x):
-        """As im2col, along the rows of the image alone: (H + top + bottom, N, OW, KW*C), for stride 1.
 
-        Every window of one row of pixels as one row of a matrix. The rows of pixels that a kernel's row kh meets are
-        then simply [kh:kh + OH], one block of memory, so a convolution is KH matrix products on a copy that is KH
-        times smaller than im2col's.
-        """
-        KW, C = self.size[1], x.shape[3]
-        PH, N = self.padded[0], len(x)
-        rows = workspace("rows2col", (PH, N, self.OW, KW, C), x.dtype)
-        inside = rows[self.top:self.top + self.H]
-        rows[:self.top] = 0
-        rows[self.top + self.H:] = 0
-        for j in range(KW):
-            # output column ow meets pixel ow + j - left, where the image has one
-            first = max(0, self.left - j)
-            last = max(first, min(self.OW, self.W + self.left - j))
-            inside[:, :, :first, j] = 0
-            inside[:, :, last:, j] = 0
-            inside[:, :, first:last, j] = x[:, :, first + j - self.left:last + j - self.left].swapaxes(0, 1)
-        return rows.reshape(PH, N, self.OW, KW * C)
-
-    def turned(self):
-        """The windows that carry a gradient back: those of the flipped kernel on dy, padded so that dx is H x W."""
-        (KH, KW), OH, OW = self.size, self.OH, self.OW
-        top, left = KH - 1 - self.top, KW - 1 - self.left
-        padding = (top, self.H + KH - 1 - OH - top), (left, self.W + KW - 1 - OW - left)
-        return Windows("", OH, OW, self.size, (1, 1), padding)
 
 
 def checked_padding(value, what):

@@ -38,9 +38,9 @@ def planted(mutant):
     """The layer or loss of a mutant, with the mistake in it."""
     names = executed(mutant.edited, mutant.old, mutant.new)
     if mutant.edited.__module__ != mutant.kind.__module__:
-        helper = names[mutant.edited.__name__]
-        names = executed(mutant.kind)
-        names[helper.__name__] = helper  # the layer's methods look it up when they run
+        rights, wrongs, names = vars(sys.modules[mutant.edited.__module__]), names, executed(mutant.kind)
+        # what the layer's module imported from there: its methods look it up when they run
+        names.update({name: wrongs[name] for name, thing in names.items() if thing is rights.get(name, names)})
     return mutant.make(names[mutant.kind.__name__])
 
 

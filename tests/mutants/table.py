@@ -25,7 +25,7 @@ from minidl.layers import (
 )
 from minidl.layers.pooling import Pooling
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
-from minidl.ops.convolution import input_gradient, weight_gradient
+from minidl.ops.convolution import Columns
 from minidl.ops.windows import Windows
 
 
@@ -65,8 +65,9 @@ SMOOTHED = Subject(SoftmaxCrossEntropy, lambda kind: kind(0.2), (6, 4))
 SQUARES = Subject(MeanSquaredError, lambda kind: kind(), (6, 4))
 
 W, B, X = "self.W.grad[...] = dW", "self.b.grad[...] = db", "return dx"
-TO_INPUT = "input_gradient(self.windows, dy[rows], self.W.data, out=dx[rows])"
-COLUMNS = "xp.matmul(dy.reshape(-1, F), W.reshape(-1, F).T, out=columns)"
+CONV_W, CONV_DW = "self.W.grad[...] = self.method.kernel_gradient(dweights)", "self.method.kernel_gradient(dweights)"
+COLUMNS = "xp.matmul(dy, weights.T, out=columns)"
+BY_KERNEL = "weights.reshape(*self.windows.size, -1, weights.shape[1])"
 SPOT, SHARE = "dpixel += dy * largest", "dpixel += share"
 RESHAPED = "return dy.reshape(len(dy), *self.input_shape)"
 RELU_X, LEAKY_X = "return dy * (y > 0)", "return dy * xp.maximum(y > 0, dy.dtype.type(self.slope))"
@@ -146,36 +147,39 @@ TABLE = [
         (SAVED, "self.saved = y", "activated value", "W"),
     ]),
     (CONV, None, [
-        (W, "self.W.grad[...] = -dW", "constant factor", "W"),
-        (W, "self.W.grad[...] = dW / len(x)", "constant factor", "W"),
-        (W, "self.W.grad[...] = dW / (self.windows.OH * self.windows.OW)", "constant factor", "W"),
-        (W, "self.W.grad[...] += dW", "accumulated", "W"),
-        (W, "self.W.grad[...] = dW + 0.01 * self.W.data", "extra term", "W"),
-        (W, "self.W.grad[...] = dW[::-1, ::-1]", "flipped kernel", "W"),
-        (W, "self.W.grad[...] = dW.swapaxes(0, 1)", "transposed", "W"),
-        (W, "self.W.grad[...] = dW.reshape(-1, self.filters).T.reshape(dW.shape)", "transposed", "W"),
-        (W, "self.W.grad[...] = dW; self.W.grad[0] = 0", "only some elements", "W"),
+        (CONV_W, f"self.W.grad[...] = -{CONV_DW}", "constant factor", "W"),
+        (CONV_W, f"{CONV_W} / len(x)", "constant factor", "W"),
+        (CONV_W, f"{CONV_W} / (self.windows.OH * self.windows.OW)", "constant factor", "W"),
+        (CONV_W, f"self.W.grad[...] += {CONV_DW}", "accumulated", "W"),
+        (CONV_W, f"{CONV_W} + 0.01 * self.W.data", "extra term", "W"),
+        (CONV_W, f"{CONV_W}[::-1, ::-1]", "flipped kernel", "W"),
+        (CONV_W, f"{CONV_W}.swapaxes(0, 1)", "transposed", "W"),
+        (CONV_W, f"{CONV_W}.reshape(-1, self.filters).T.reshape(self.W.data.shape)", "transposed", "W"),
+        (CONV_W, f"{CONV_W}; self.W.grad[0] = 0", "only some elements", "W"),
         (B, "self.b.grad[...] = db / len(x)", "constant factor", "b"),
         (B, "self.b.grad[...] = db.sum()", "summed over too much", "b"),
         (B, "pass", "zero", "b"),
-        (TO_INPUT, TO_INPUT.replace("self.W.data", "self.W.data[::-1, ::-1]"), "flipped kernel", "input"),
-        (TO_INPUT, TO_INPUT.replace("self.W.data", "self.W.data[:, ::-1]"), "flipped kernel", "input"),
-        (TO_INPUT, TO_INPUT.replace("self.W.data", "self.W.data.swapaxes(0, 1)"), "transposed", "input"),
-        (TO_INPUT, TO_INPUT.replace("self.W.data", "2 * self.W.data"), "constant factor", "input"),
         (X, "return dx[:1] + 0 * dx", "first image only", "input"),
         (X, "dx[:, 0] = dx[:, -1] = dx[:, :, 0] = dx[:, :, -1] = 0; return dx", "border", "input"),
         (X, "return xp.roll(dx, 1, axis=2)", "shifted", "input"),
         (X, "return dx.swapaxes(1, 2)", "transposed", "input"),
-        ("weight_gradient(self.windows, x[rows], dy[rows], self.W.data)",
-         "weight_gradient(self.windows, x[:1], dy[:1], self.W.data)", "first image only", "W"),
         (SAVED, stale("x"), "stale state", "W"),
     ]),
-    (CONV, weight_gradient, [
-        ("windows.im2col(x).T", "windows.im2col(x[:, ::-1]).T", "flipped", "W"),
+    (CONV, Columns, [
+        ("dweights = columns.T @ dy", "dweights = columns[:42].T @ dy[:42]", "first image only", "W"),
+        ("im2col(x), dy.", "im2col(x[:, ::-1]), dy.", "flipped", "W"),
+        (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}[::-1, ::-1].reshape(weights.shape).T"), "flipped kernel",
+         "input"),
+        (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}[:, ::-1].reshape(weights.shape).T"), "flipped kernel",
+         "input"),
+        (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}.swapaxes(0, 1).reshape(weights.shape).T"), "transposed",
+         "input"),
+        (COLUMNS, COLUMNS.replace("weights", "(2 * weights)"), "constant factor", "input"),
     ]),
-    (STRIDED, input_gradient, [
-        (COLUMNS, COLUMNS.replace("W.reshape(-1, F)", "W.reshape(-1, F)[::-1]"), "flipped kernel", "input"),
-        (COLUMNS, COLUMNS.replace("dy.reshape", "dy[:, ::-1].reshape"), "flipped", "input"),
+    (STRIDED, Columns, [
+        (COLUMNS, COLUMNS.replace("weights.T", "weights[::-1].T"), "flipped kernel", "input"),
+        (COLUMNS, COLUMNS.replace("dy,", "dy.reshape(len(x), self.windows.OH, -1)[:, ::-1].reshape(dy.shape),"),
+         "flipped", "input"),
     ]),
     (STRIDED, Windows, [
         ("pixels += columns[:, :, :, k]", "pixels[...] = columns[:, :, :, k]", "only some elements", "input"),
@@ -187,12 +191,11 @@ TABLE = [
         ("pixels += columns[:, :, :, k]", "pixels += columns[:1, :, :, k]", "first image only", "input"),
         ("pixels += columns[:, :, :, k]", "pixels[:, 1:-1] += columns[:, 1:-1, :, k]", "border", "input"),
     ]),
-    (CONV, Windows, [
-        ("top, left = KH - 1 - self.top, KW - 1 - self.left", "top, left = KH - 2 - self.top, KW - 1 - self.left",
-         "shifted", "input"),
+    (EQUAL_CHANNELS, Columns, [
+        (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}.swapaxes(2, 3).reshape(weights.shape).T"), "transposed",
+         "input"),
     ]),
     (EQUAL_CHANNELS, None, [
-        (TO_INPUT, TO_INPUT.replace("self.W.data", "self.W.data.swapaxes(2, 3)"), "transposed", "input"),
         (X, "return 0 * dx", "zero", "input"),
     ]),
     (DEPTHWISE, None, [

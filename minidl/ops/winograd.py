@@ -1,0 +1,176 @@
+"""Winograd's convolution: the same sums with a half to a quarter of the multiplications (square kernels, stride 1).
+
+The image is cut into overlapping tiles of n x n pixels, each of which gives m x m results; r is the height of the
+kernel, n = m + r - 1. For one tile d and one kernel g (Lavin & Gray 2015, arXiv:1509.09308, equation 13):
+
+    y = Aᵀ [ (G g Gᵀ) * (Bᵀ d B) ] A            * element by element: n² multiplications instead of m² r²
+
+So a convolution is a transform of the image, n² matrix products over the features, one for each element of a tile,
+and a transform back. All three transforms are linear, and the backward pass is the forward pass transposed:
+
+    dU = Vᵀ dM      dV = dM Uᵀ      with U = G g Gᵀ, V = Bᵀ d B, M = V U, dM = A dy Aᵀ;   dg = Gᵀ dU G, dd = B dV Bᵀ
+
+A transform multiplies the rows and then the columns of a tile by a small matrix. Here that is one matrix product for
+all tiles at once: the tiles' rows (columns) stand in the outermost axis, and a tile is a view into them.
+"""
+
+from math import prod
+
+import numpy as np
+
+from minidl.backend import xp
+from minidl.parallel import workspace
+
+# Polynomials are multiplied by their values at these points and at infinity (Toom 1963, Cook 1966). With 2 and 1/2 in
+# place of 3/2 and 3/4 float32 loses up to four times as much; here it loses no more than the plain sum does.
+POINTS = {4: (0, 1, -1), 6: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}     # by the size of a tile, n
+SLICE_BYTES = 1 << 22
+
+
+def transforms(m, r):
+    """Aᵀ (m, n), G (n, r) and Bᵀ (n, n) for m results of a kernel of length r.
+
+    A polynomial of degree n - 1 is known by its values at n - 1 points and its leading coefficient, its value "at
+    infinity". Aᵀ and G evaluate at the points, Bᵀ interpolates (Lavin & Gray 2015, section 4; Barabasz et al. 2018,
+    arXiv:1803.10986, section 3).
+    """
+    n = m + r - 1
+    points = np.array(POINTS[n])
+    AT, G, BT = np.zeros((m, n)), np.zeros((n, r)), np.zeros((n, n))
+    for j, point in enumerate(points):
+        others = np.delete(points, j)
+        AT[:, j] = point ** np.arange(m)
+        G[j] = point ** np.arange(r) / prod(point - others)
+        BT[j, :n - 1] = np.poly(others)[::-1]                           # (x - a)(x - b) ..., lowest power first
+    AT[-1, -1] = G[-1, -1] = 1
+    BT[-1] = np.poly(points)[::-1]
+    return AT, G, BT
+
+
+class Winograd:
+    """Convolution of one size by tiles. Its twins: `minidl.ops.convolution.Columns`, `minidl.ops.windows.conv2d_loops`.
+
+    TH x TW tiles an image; T tiles in a slice of N images, ordered (tw, th, image). In a transformed array the first
+    axes are the column l and the row k of the tile.
+    """
+
+    def __init__(self, windows, m):
+        self.windows, self.m, self.r = windows, m, windows.size[0]
+        self.n = m + self.r - 1
+        self.TH, self.TW = -(-windows.OH // m), -(-windows.OW // m)
+        self.height, self.width = self.TH * m + self.r - 1, self.TW * m + self.r - 1    # of all tiles together
+        AT, G, BT = transforms(m, self.r)
+        self.matrices = AT, BT, np.kron(G, G)
+
+    def products(self):
+        """Multiplications for one image, input feature and filter."""
+        return self.TH * self.TW * self.n**2
+
+    def item_bytes(self, C, F, dtype):
+        """Bytes of intermediate arrays for one image."""
+        return 6 * self.height * self.width * (C + F) * np.dtype(dtype).itemsize
+
+    def at_least(self, weights):
+        """Bytes that a slice should have at least to be worth reading the weights and starting many small steps."""
+        return max(2 * weights.nbytes, SLICE_BYTES)
+
+    def weights(self, W):
+        """U = G W Gᵀ: (KH, KW, C, F) -> (n*n, C, F)."""
+        C, F = W.shape[2:]
+        GG = xp.asarray(self.matrices[2], W.dtype)
+        return (GG @ W.swapaxes(0, 1).reshape(-1, C * F)).reshape(-1, C, F)
+
+    def kernel_gradient(self, dU):
+        """dW = Gᵀ dU G: (n*n, C, F) -> (KH, KW, C, F)."""
+        C, F = dU.shape[1:]
+        GG = xp.asarray(self.matrices[2], dU.dtype)
+        return (GG.T @ dU.reshape(-1, C * F)).reshape(self.r, self.r, C, F).swapaxes(0, 1)
+
+    def correlate(self, x, U, out):
+        """The convolution of x (N, H, W, C), with U = weights(W), into out (N, OH, OW, F)."""
+        n, m, N, F = self.n, self.m, len(x), U.shape[2]
+        AT, V = xp.asarray(self.matrices[0], x.dtype), self.tiles(x)
+        M = xp.matmul(V, U, out=workspace("products", (n * n, V.shape[1], F), x.dtype))              # (n*n, T, F)
+        columns = xp.matmul(AT, M.reshape(n, -1), out=workspace("columns", (m, n * M[0].size), x.dtype))
+        rows = workspace("rows", (m, m, M[0].size), x.dtype)
+        xp.matmul(AT, columns.reshape(m, n, -1), out=rows)
+        for image, tile in self.results(out, rows.reshape(m, m, self.TW, self.TH, N, F)):
+            image[...] = tile
+
+    def gradients(self, x, dy, U, dx):
+        """dU for a slice x (N, H, W, C) and dy (N, OH, OW, F); the gradient of x into dx, unless that is None."""
+        n, m, N, F = self.n, self.m, len(x), U.shape[2]
+        A, V = xp.asarray(self.matrices[0].T, x.dtype), self.tiles(x)
+        rows = workspace("rows", (m, m, self.TW, self.TH, N, F), x.dtype)
+        rows[:, :, -1] = rows[:, :, :, -1] = 0                          # the last tiles may reach beyond dy
+        for image, tile in self.results(dy, rows):
+            tile[...] = image
+        columns = workspace("columns", (m, n, rows[0, 0].size), x.dtype)
+        xp.matmul(A, rows.reshape(m, m, -1), out=columns)
+        dM = workspace("products", (n, columns[0].size), x.dtype)
+        dM = xp.matmul(A, columns.reshape(m, -1), out=dM).reshape(n * n, -1, F)                     # (n*n, T, F)
+        dU = xp.matmul(V.swapaxes(1, 2), dM)                                                        # (n*n, C, F)
+        if dx is not None:
+            self.add_tiles(xp.matmul(dM, U.swapaxes(1, 2), out=V), dx)
+        return dU
+
+    def results(self, images, tiles):
+        """Pairs of views of one shape: every m-th pixel of the images (N, OH, OW, F), and that pixel of all tiles.
+
+        tiles: (m, m, TW, TH, N, F), column and row of the pixel first; what reaches beyond the images is left out.
+        """
+        for q in range(self.m):
+            for p in range(self.m):
+                image = images[:, p::self.m, q::self.m]
+                yield image, tiles[q, p, :image.shape[2], :image.shape[1]].transpose(2, 1, 0, 3)
+
+    def tiles(self, x):
+        """V = Bᵀ d B for every tile d of the images: (N, H, W, C) -> (n*n, T, C)."""
+        n, N, C = self.n, len(x), x.shape[3]
+        BT = xp.asarray(self.matrices[1], x.dtype)
+        padded = workspace("rows of tiles", (self.height, self.width, N, C), x.dtype)
+        padded[...] = 0
+        self.inside(padded)[...] = x
+        rows = workspace("rows transformed", (n, self.TH, self.width * N * C), x.dtype)
+        xp.matmul(BT, self.overlapping(padded.reshape(1, self.height, -1), self.TH)[0], out=rows.swapaxes(0, 1))
+        columns = workspace("columns of tiles", (self.width, n, self.TH, N * C), x.dtype)
+        columns[...] = rows.reshape(n, self.TH, self.width, N * C).transpose(2, 0, 1, 3)
+        V = workspace("tiles", (n, n, self.TW, self.TH * N * C), x.dtype)
+        by_row = columns.reshape(self.width, n, -1).swapaxes(0, 1)      # (n, width, TH*N*C)
+        xp.matmul(BT, self.overlapping(by_row, self.TW), out=V.transpose(1, 2, 0, 3))
+        return V.reshape(n * n, -1, C)
+
+    def add_tiles(self, dV, dx):
+        """dx = the sum of B dV Bᵀ over the tiles in which a pixel stands: the transpose of `tiles`."""
+        n, (N, _, _, C) = self.n, dx.shape
+        columns = self.add_overlapping("columns of tiles", dV.reshape(n, n, self.TW, -1))[:self.width]
+        rows = workspace("rows transformed", (n, self.TH, self.width, N * C), dx.dtype)
+        rows[...] = columns.reshape(self.width, n, self.TH, N * C).transpose(1, 2, 0, 3)
+        padded = self.add_overlapping("rows of tiles", rows.reshape(n, 1, self.TH, -1))[:self.height]
+        dx[...] = self.inside(padded.reshape(self.height, self.width, N, C))
+
+    def inside(self, padded):
+        """The images inside (height, width, N, C), as a view (N, H, W, C)."""
+        top, left, H, W = self.windows.top, self.windows.left, self.windows.H, self.windows.W
+        return padded[top:top + H, left:left + W].transpose(2, 0, 1, 3)
+
+    def overlapping(self, lines, tiles):
+        """View (K, lines, L) as (K, tiles, n, L): n lines a tile, each tile m lines after the one before."""
+        K, line, item = lines.strides
+        shape = (len(lines), tiles, self.n, lines.shape[2])
+        return xp.lib.stride_tricks.as_strided(lines, shape, (K, self.m * line, line, item))
+
+    def add_overlapping(self, name, tiles):
+        """Multiply by B and add up the lines that tiles share: (n, K, tiles, L) -> (at least all lines, K, L)."""
+        n, m, (_, K, count, L) = self.n, self.m, tiles.shape
+        B, tiles = xp.asarray(self.matrices[1].T, tiles.dtype), tiles.transpose(1, 2, 0, 3)         # (K, tiles, n, L)
+        total = workspace(name, (count + -(-n // m) - 1, m, K, L), tiles.dtype)
+        total[count:] = 0
+        for start in range(0, n, m):
+            B_part, first = B[start:start + m], start // m              # these lines fall into the tile `first` ahead
+            target = total[first:first + count, :len(B_part)]
+            part = workspace("part", target.shape, tiles.dtype) if start else target
+            xp.matmul(B_part, tiles, out=part.transpose(2, 0, 1, 3))    # (K, tiles, lines, L)
+            if start:
+                target += part
+        return total.reshape(-1, K, L)
