@@ -11,14 +11,13 @@
 
 import argparse
 import os
-import platform
 import runpy
 import sys
 from pathlib import Path
 
 import minidl
-from minidl import backend, datasets
-from minidl.errors import BackendError, UserError
+from minidl import backend, datasets, doctor
+from minidl.errors import UserError
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
 
@@ -43,7 +42,11 @@ def main(arguments=None):
     check_parser.add_argument("--kwargs", nargs="+", default=[], metavar="NAME=VALUE", action="extend",
                               help="arguments of the class: units=5 padding=same")
     check_parser.add_argument("--plot", metavar="PICTURE", help="save a picture of the gradients: check.png")
-    commands.add_parser("doctor", help="say what is installed and what is missing")
+    doctor_parser = commands.add_parser("doctor", help="say what is installed and what is missing",
+                                        description="Exit status: 0 all is well, 1 something is at fault.")
+    doctor_parser.add_argument("--backend", choices=backend.BACKENDS, help="cupy: a GPU that cannot be used is a fault "
+                               "(it is one, too, where MINIDL_BACKEND asks for it)")
+    doctor_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "lesson":
@@ -52,7 +55,7 @@ def main(arguments=None):
             return data(chosen.name, chosen.data_dir)
         if chosen.command == "gradcheck":
             return gradcheck(chosen.target, chosen.input_shape, chosen.kwargs, chosen.plot)
-        return doctor()
+        return doctor.report(chosen.backend or os.environ.get("MINIDL_BACKEND"), chosen.data_dir)
     except UserError as error:
         print(f"minidl {chosen.command}: {error}", file=sys.stderr)
         return 2
@@ -98,35 +101,3 @@ def gradcheck(target, input_shape, kwargs=(), picture=None):
             raise UserError(f"--plot {picture}: the picture cannot be saved ({reason})") from reason
         print(f"picture: {picture}")
     return 0 if report.passed else 1
-
-
-def doctor():
-    """Print what minidl stands on. Status 1 when something that was asked for cannot work."""
-    import numpy
-    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    status = 0
-    lines = [("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-             ("minidl", minidl.__version__), ("NumPy", numpy.__version__),
-             ("BLAS", f"{blas['name']} {blas['version']}"), ("threads", str(backend.threads()))]
-    try:
-        backend.use("cupy")
-        import cupy
-        device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        free, total = cupy.cuda.runtime.memGetInfo()
-        lines += [("CuPy", cupy.__version__), ("GPU", f"{device['name'].decode()}, {free / 2**30:.1f} of "
-                                                      f"{total / 2**30:.1f} GiB free")]
-    except BackendError as error:
-        wanted = os.environ.get("MINIDL_BACKEND") == "cupy"
-        status = 1 if wanted else status
-        lines.append(("GPU", f"{'FAULT' if wanted else 'not in use'}: {error}"))
-    finally:
-        backend.use("numpy")
-    try:
-        lines.append(("data", str(datasets.data_folder())))
-    except UserError as error:
-        status = 1
-        lines.append(("data", f"FAULT: {error}"))
-    for name, text in lines:
-        print(f"{name:8} {text}")
-    print("all well" if status == 0 else "something needs your attention: see FAULT above")
-    return status

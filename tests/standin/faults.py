@@ -17,7 +17,14 @@ def no_package():
 
 
 def no_driver():
-    return mock.patch.object(standin.cupy.cuda.runtime, "getDeviceCount", raising(CUDARuntimeError(
+    runtime = standin.cupy.cuda.runtime
+    return mock.patch.multiple(runtime, driverGetVersion=lambda: 0, getDeviceCount=raising(CUDARuntimeError(
+        "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")))
+
+
+def old_driver():
+    runtime = standin.cupy.cuda.runtime
+    return mock.patch.multiple(runtime, driverGetVersion=lambda: 11040, getDeviceCount=raising(CUDARuntimeError(
         "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")))
 
 
@@ -36,8 +43,8 @@ def no_compiler():
         "CuPy failed to load libnvrtc.so.12:\nOSError: libnvrtc.so.12: cannot open shared object file")))
 
 
-FAULTS = {"no package": no_package, "no driver": no_driver, "no device": no_device, "no libraries": no_libraries,
-          "no compiler": no_compiler}
+FAULTS = {"no package": no_package, "no driver": no_driver, "old driver": old_driver, "no device": no_device,
+          "no libraries": no_libraries, "no compiler": no_compiler}
 
 
 @contextlib.contextmanager
