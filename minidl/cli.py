@@ -6,6 +6,7 @@
     minidl data cifar10           load one, downloading it if it is not there yet
     minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
                                   check the backward pass of a class in a file of your own
+    minidl parity                 do NumPy and the GPU compute the same? every layer, loss, optimizer and a training
     minidl doctor                 what is installed, what is missing, and the command that cures it
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import minidl
 from minidl import backend, datasets, doctor
+from minidl.core import positive_integer
 from minidl.errors import UserError
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
@@ -42,6 +44,10 @@ def main(arguments=None):
     check_parser.add_argument("--kwargs", nargs="+", default=[], metavar="NAME=VALUE", action="extend",
                               help="arguments of the class: units=5 padding=same")
     check_parser.add_argument("--plot", metavar="PICTURE", help="save a picture of the gradients: check.png")
+    parity_parser = commands.add_parser("parity", help="compare what both backends compute; needs a GPU",
+                                        description="Exit status: 0 equal up to rounding, 1 further apart, 2 no GPU.")
+    parity_parser.add_argument("--steps", type=int, default=50, metavar="N", help="of the training (default 50)")
+    parity_parser.add_argument("--json", metavar="FILE", help="save the numbers there, too")
     doctor_parser = commands.add_parser("doctor", help="say what is installed and what is missing",
                                         description="Exit status: 0 all is well, 1 something is at fault.")
     doctor_parser.add_argument("--backend", choices=backend.BACKENDS, help="cupy: a GPU that cannot be used is a fault "
@@ -55,6 +61,8 @@ def main(arguments=None):
             return data(chosen.name, chosen.data_dir)
         if chosen.command == "gradcheck":
             return gradcheck(chosen.target, chosen.input_shape, chosen.kwargs, chosen.plot)
+        if chosen.command == "parity":
+            return compare_backends(chosen.steps, chosen.json)
         return doctor.report(chosen.backend or os.environ.get("MINIDL_BACKEND"), chosen.data_dir)
     except UserError as error:
         print(f"minidl {chosen.command}: {error}", file=sys.stderr)
@@ -101,3 +109,17 @@ def gradcheck(target, input_shape, kwargs=(), picture=None):
             raise UserError(f"--plot {picture}: the picture cannot be saved ({reason})") from reason
         print(f"picture: {picture}")
     return 0 if report.passed else 1
+
+
+def compare_backends(steps, path=None):
+    """Print how far NumPy and CuPy lie apart. Status 1 where that is more than rounding."""
+    from minidl import parity
+    differences = parity.compare(positive_integer(steps, "--steps"))
+    print(parity.table(differences))
+    if path:
+        try:
+            parity.save(differences, path)
+        except OSError as reason:
+            raise UserError(f"--json {path}: the numbers cannot be saved ({reason.strerror or reason})") from reason
+        print(f"numbers: {path}")
+    return 0 if all(each.within for each in differences) else 1
