@@ -8,7 +8,7 @@ BACKEND ?=
 python = .venv/bin/python
 ready = .venv/.ready
 
-.PHONY: help lesson test test-slow lint clean
+.PHONY: help lesson test test-slow lint bench clean
 
 help:
 	@echo "make lesson                    run the lesson on vanishing gradients (pictures go to runs/)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test BACKEND=cupy         the same on a GPU; what is missing for it is said in one sentence"
 	@echo "make test-slow                 run the slow tests (whole lessons, trained networks)"
 	@echo "make lint                      check the style of the code"
+	@echo "make bench                     time a training step against PyTorch and DeZero (FLAGS=--quick is faster)"
 	@echo "make clean                     delete the environment and everything made"
 
 lesson: $(ready)
@@ -31,6 +32,10 @@ test-slow: $(ready)
 
 lint: $(ready)
 	$(python) -m ruff check .
+
+bench: $(ready)
+	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(python) benchmarks/training_step.py $(FLAGS)
 
 clean:
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -278,6 +278,11 @@ def draw_uniform(shape):
     return asarray(_state.generator.random(shape, dtype=np.float32))
 
 
+def draw_key():
+    """Two random numbers of 32 bits, from which a whole mask follows (`minidl.ops.dropout`); plain Python numbers."""
+    return tuple(map(int, _state.generator.integers(1 << 32, size=2)))
+
+
 def draw_integers(high, shape):
     """Whole numbers from 0 to high - 1, with replacement: a batch of random rows, say."""
     return xp.asarray(_state.generator.integers(high, size=shape))

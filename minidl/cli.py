@@ -6,6 +6,7 @@
     minidl data cifar10           load one, downloading it if it is not there yet
     minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
                                   check the backward pass of a class in a file of your own
+    minidl bench --quick          time a training step against other libraries that are installed
     minidl parity                 do NumPy and the GPU compute the same? every layer, loss, optimizer and a training
     minidl doctor                 what is installed, what is missing, and the command that cures it
 """
@@ -22,6 +23,7 @@ from minidl.core import positive_integer
 from minidl.errors import UserError
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
+BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
 
 
 def main(arguments=None):
@@ -44,6 +46,7 @@ def main(arguments=None):
     check_parser.add_argument("--kwargs", nargs="+", default=[], metavar="NAME=VALUE", action="extend",
                               help="arguments of the class: units=5 padding=same")
     check_parser.add_argument("--plot", metavar="PICTURE", help="save a picture of the gradients: check.png")
+    commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
     parity_parser = commands.add_parser("parity", help="compare what both backends compute; needs a GPU",
                                         description="Exit status: 0 equal up to rounding, 1 further apart, 2 no GPU.")
     parity_parser.add_argument("--steps", type=int, default=50, metavar="N", help="of the training (default 50)")
@@ -53,7 +56,9 @@ def main(arguments=None):
     doctor_parser.add_argument("--backend", choices=backend.BACKENDS, help="cupy: a GPU that cannot be used is a fault "
                                "(it is one, too, where MINIDL_BACKEND asks for it)")
     doctor_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
-    chosen = parser.parse_args(arguments)
+    chosen, flags = parser.parse_known_args(arguments)
+    if flags and chosen.command != "bench":
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
     try:
         if chosen.command == "lesson":
             return lesson(chosen.number, chosen.flags)
@@ -61,6 +66,8 @@ def main(arguments=None):
             return data(chosen.name, chosen.data_dir)
         if chosen.command == "gradcheck":
             return gradcheck(chosen.target, chosen.input_shape, chosen.kwargs, chosen.plot)
+        if chosen.command == "bench":
+            return bench(flags)  # its own flags
         if chosen.command == "parity":
             return compare_backends(chosen.steps, chosen.json)
         return doctor.report(chosen.backend or os.environ.get("MINIDL_BACKEND"), chosen.data_dir)
@@ -83,6 +90,16 @@ def lesson(number, flags):
         raise UserError(f"there is no lesson {number}; there are {', '.join(script.stem[:2] for script in scripts)}")
     sys.argv = [str(wanted[0]), *flags]
     runpy.run_path(str(wanted[0]), run_name="__main__")
+    return 0
+
+
+def bench(flags):
+    """Run the benchmark script of a checkout."""
+    if not BENCHMARK.exists():
+        raise UserError("the benchmarks are not part of the installed package: clone the project and run this there")
+    sys.argv = [str(BENCHMARK), *flags]
+    sys.path.insert(0, str(BENCHMARK.parent))  # the script's neighbours, as python itself would find them
+    runpy.run_path(str(BENCHMARK), run_name="__main__")
     return 0
 
 

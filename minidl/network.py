@@ -4,7 +4,6 @@ import contextlib
 import copy
 import os
 from collections import Counter
-from functools import reduce
 from itertools import accumulate
 from math import prod
 
@@ -13,6 +12,7 @@ import numpy as np
 from minidl.backend import backend_name, float_type, kind_of, random_state, restore_random_state, to_cpu, xp
 from minidl.core import Layer, positive_integer
 from minidl.errors import DataError, ShapeError, UserError
+from minidl.parallel import filled_in_slices, in_slices
 
 
 class Container(Layer):
@@ -275,11 +275,11 @@ class Residual(Container):
 
     def forward(self, x):
         self.check(x)
-        return self.body.forward(x) + self.shortcut.forward(x)
+        return added(self.body.forward(x), self.shortcut.forward(x))
 
     def backward(self, dy):
         self.check_gradient(dy)
-        return self.body.backward(dy) + self.shortcut.backward(dy)
+        return added(self.body.backward(dy), self.shortcut.backward(dy))
 
     def __repr__(self):
         return f"Residual(body of {len(self.body.layers)}, shortcut of {len(self.shortcut.layers)} layers)"
@@ -319,12 +319,19 @@ class Concat(Container):
 
     def forward(self, x):
         self.check(x)
-        return xp.concatenate([branch.forward(x) for branch in self.branches], axis=-1)
+        parts = [branch.forward(x) for branch in self.branches]
+        y = xp.empty((len(x), *self.output_shape), x.dtype)
+
+        def join_slice(rows):
+            xp.concatenate([part[rows] for part in parts], axis=-1, out=y[rows])
+
+        in_slices(join_slice, len(x), y[:1].nbytes)
+        return y
 
     def backward(self, dy):
         self.check_gradient(dy)
         parts = xp.split(dy, self.borders, axis=-1)
-        return reduce(xp.add, (branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)))
+        return added(*(branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)))
 
     def __repr__(self):
         return f"Concat({len(self.branches)} branches)"
@@ -340,6 +347,16 @@ def _path(kind, layers):
         return Sequential([layers])
     raise UserError(f"{kind}: expected a layer or a list of layers, got {layers!r}" +
                     (f". Write {layers.__name__}(...)" if isinstance(layers, type) else ""))
+
+
+def added(first, *others):
+    """first + the others, all of one shape, on all threads."""
+    def add_slice(total, first, second, *others):
+        xp.add(first, second, out=total)
+        for other in others:
+            total += other
+
+    return filled_in_slices(add_slice, first, *others) if others else first
 
 
 def _place(layer):

@@ -1,8 +1,9 @@
 """Optimizers: from the gradient to the next weights.
 
 All parameters of a model lie in one flat vector w, their gradients in another, g (see `FlatParameters`), so each
-optimizer is its textbook formula over two vectors. The formulas follow torch.optim to the letter: where eps stands,
-how an average starts.
+optimizer is its textbook formula over a few vectors: `update`. It is handed one slice of all of them after the other,
+small enough to stay in the cache from the first line of the formula to the last. The formulas follow torch.optim to the
+letter: where eps stands, how an average starts.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ from math import sqrt
 from minidl.backend import to_cpu, xp
 from minidl.core import FlatParameters, Parameter, in_range
 from minidl.errors import ShapeError, UserError
+from minidl.parallel import in_slices
 
 
 class OnParameters:
@@ -44,6 +46,10 @@ class OnParameters:
                                     f"self.{parameter.name}.{kind}[...] = ..., not over it")
         return self.flat.data, self.flat.grad
 
+    def memory(self):
+        """Those of the things remembered that are vectors, one number for each parameter."""
+        return [value for value in (getattr(self, name) for name in self.remembered) if isinstance(value, xp.ndarray)]
+
     def zeros(self):
         """A vector for a running average, as long as that of the parameters."""
         return xp.zeros_like(self.flat.data)
@@ -74,9 +80,13 @@ class Optimizer(OnParameters):
     lr: the learning rate, a number that may be changed at any time (`optimizer.lr = 0.01`)
     penalty: L1(c) or L2(c), whose gradient is added to that of the loss, or None
     clip: the largest length that the gradient of the loss may have, see `clip_by_global_norm`, or None
+
+    An optimizer defines `update(w, g, ...)`, which changes w by its formula; further arguments are the vectors that it
+    remembers. t counts the steps, from 1 in the first one.
     """
 
     remembered = ("lr",)
+    t = 0
 
     def __init__(self, parameters, lr, penalty=None, clip=None):
         super().__init__(parameters)
@@ -91,10 +101,20 @@ class Optimizer(OnParameters):
         w, g = self.vectors()
         if self.clip is not None:
             clip_by_global_norm([self.flat], self.clip)
+        self.t += 1
+        vectors = [w, g, *self.memory()]
+
+        def step_slice(part):
+            w, g, *memory = (vector[part] for vector in vectors)
+            self.decay_weights(slice(0, max(0, self.flat.decaying - part.start)), w, g)
+            self.update(w, g, *memory)
+
+        in_slices(step_slice, len(w), (len(vectors) + 2) * w.itemsize)
+
+    def decay_weights(self, decaying, w, g):
+        """Add the penalty's gradient for w[decaying], those of a slice that are weights."""
         if self.penalty is not None:
-            weights = slice(0, self.flat.decaying)
-            g[weights] += self.penalty.gradient(w[weights])
-        self.update(w, g)
+            g[decaying] += self.penalty.gradient(w[decaying])
 
 
 def clip_by_global_norm(parameters, limit):
@@ -142,10 +162,10 @@ class Momentum(Optimizer):
         self.momentum, self.nesterov = in_range(momentum, "Momentum momentum", 0, 1), nesterov
         self.v = self.zeros()
 
-    def update(self, w, g):
-        self.v *= self.momentum
-        self.v += g
-        w -= self.lr * (g + self.momentum * self.v if self.nesterov else self.v)
+    def update(self, w, g, v):
+        v *= self.momentum
+        v += g
+        w -= self.lr * (g + self.momentum * v if self.nesterov else v)
 
 
 class AdaGrad(Optimizer):
@@ -162,9 +182,9 @@ class AdaGrad(Optimizer):
         self.eps = in_range(eps, "AdaGrad eps", 0, float("inf"))
         self.s = self.zeros()
 
-    def update(self, w, g):
-        self.s += g * g
-        w -= self.lr * g / (xp.sqrt(self.s) + self.eps)
+    def update(self, w, g, s):
+        s += g * g
+        w -= self.lr * g / (xp.sqrt(s) + self.eps)
 
 
 class RMSProp(Optimizer):
@@ -184,10 +204,10 @@ class RMSProp(Optimizer):
         self.eps = in_range(eps, "RMSProp eps", 0, float("inf"))
         self.s = self.zeros()
 
-    def update(self, w, g):
-        self.s *= self.decay
-        self.s += (1 - self.decay) * g * g
-        w -= self.lr * g / (xp.sqrt(self.s) + self.eps)
+    def update(self, w, g, s):
+        s *= self.decay
+        s += (1 - self.decay) * g * g
+        w -= self.lr * g / (xp.sqrt(s) + self.eps)
 
 
 class Adam(Optimizer):
@@ -208,15 +228,14 @@ class Adam(Optimizer):
         kind = type(self).__name__
         self.beta1, self.beta2 = in_range(beta1, f"{kind} beta1", 0, 1), in_range(beta2, f"{kind} beta2", 0, 1)
         self.eps = in_range(eps, f"{kind} eps", 0, float("inf"))
-        self.m, self.s, self.t = self.zeros(), self.zeros(), 0
+        self.m, self.s = self.zeros(), self.zeros()
 
-    def update(self, w, g):
-        self.t += 1
-        self.m += (1 - self.beta1) * (g - self.m)
-        self.s *= self.beta2
-        self.s += (1 - self.beta2) * g * g
+    def update(self, w, g, m, s):
+        m += (1 - self.beta1) * (g - m)
+        s *= self.beta2
+        s += (1 - self.beta2) * g * g
         step = self.lr / (1 - self.beta1**self.t)
-        w -= step * self.m / (xp.sqrt(self.s) / sqrt(1 - self.beta2**self.t) + self.eps)
+        w -= step * m / (xp.sqrt(s) / sqrt(1 - self.beta2**self.t) + self.eps)
 
 
 class AdamW(Adam):
@@ -234,9 +253,9 @@ class AdamW(Adam):
         super().__init__(parameters, lr, beta1, beta2, eps, penalty, clip)
         self.decay = in_range(decay, "AdamW decay", 0, float("inf"))
 
-    def update(self, w, g):
-        w[:self.flat.decaying] *= 1 - self.lr * self.decay
-        super().update(w, g)
+    def decay_weights(self, decaying, w, g):
+        super().decay_weights(decaying, w, g)
+        w[decaying] *= 1 - self.lr * self.decay
 
 
 class MovingAverage(OnParameters):
@@ -263,10 +282,15 @@ class MovingAverage(OnParameters):
     def update(self):
         """Take the weights of this step into the average."""
         w, _ = self.vectors()
-        self.average += (1 - self.decay) * (w - self.average)
         if self.t == 0:
             self.average[...] = w
         self.t += 1
+
+        def update_slice(part):
+            average = self.average[part]
+            average += (1 - self.decay) * (w[part] - average)
+
+        in_slices(update_slice, len(w), 4 * w.itemsize)
 
     @contextlib.contextmanager
     def swapped_in(self):

@@ -29,6 +29,19 @@ def in_slices(work, count, item_bytes, at_least=0):
     return _map(work, _slices(count, item_bytes, at_least))
 
 
+def filled_in_slices(work, x, *others):
+    """A new array y of x's shape, which work(y, x, *others) fills: slice by slice, each with its rows of all arrays.
+
+    Passes over a slice in place, as in `xp.exp(x, out=y); y += 1`, find it in the cache.
+    """
+    y = xp.empty(x.shape, x.dtype)
+    if x.nbytes <= SLICE_BYTES // 2:
+        work(y, x, *others)  # as one slice would, without cutting anything
+    else:
+        in_slices(lambda rows: work(y[rows], x[rows], *(other[rows] for other in others)), len(x), 2 * x[:1].nbytes)
+    return y
+
+
 def sum_over_slices(work, count, item_bytes, at_least=0):
     """The sum of what work(rows) returns, a list of arrays, over all slices, computed on all threads.
 

@@ -350,3 +350,28 @@ def test_usage(capsys):
     assert status == 0
     assert all(command in out for command in ("lesson", "data", "gradcheck", "doctor"))
     assert run(capsys, "--version")[1].strip() == f"minidl {minidl.__version__}"
+
+
+# ------------------------------------------------------------------------------------------------------------- bench
+
+def test_bench_hands_on_its_flags(capsys, monkeypatch, tmp_path):
+    script = tmp_path / "training_step.py"
+    script.write_text("import sys\nprint(sys.argv[1:])\n")
+    monkeypatch.setattr(cli, "BENCHMARK", script)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    assert run(capsys, "bench", "--quick", "--only", "mlp") == (0, "['--quick', '--only', 'mlp']\n", "")
+    monkeypatch.setattr(cli, "BENCHMARK", tmp_path / "nothing.py")
+    status, _, err = run(capsys, "bench")
+    assert status == 2
+    assert "clone the project" in err
+    status, _, err = run(capsys, "data", "--quick")
+    assert status == 2
+    assert "unrecognized arguments: --quick" in err
+
+
+def test_the_benchmark_says_what_it_takes():
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "training_step.py", "--help"], capture_output=True,
+                          text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--clock" in done.stdout

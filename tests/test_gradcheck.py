@@ -83,16 +83,17 @@ def test_the_right_cause_is_named_first(verdicts):
 
 
 @pytest.mark.parametrize(("edit", "parts"), {
-    "self.gamma.grad[...] = (dy * xhat).mean(axes)": ["60 times too small", "places in all output images", "mean"],
-    "self.W.grad[...] = dW / len(x)": ["4 times too small", "4 rows in the batch"],
-    "self.W.grad[...] = dW + 0.1 * self.W.data": ["0.1 times its own value", "weight decay"],
-    "y = 1 / (1 + xp.exp(-y)); return dy * (y * (1 - y))": ["f'(f(x)) in place of f'(x)"],
-    "return dy @ self.W.data": ["if W were transposed"],
-    "return 1 / std * (dy - dy.mean(axes) - xhat * (dy * xhat).mean(axes))": ["factor 1 / gamma"],
-    "return self.gamma.data / std * (dy - dy.mean(axes))": ["variance term", "over the batch"],
+    "self.gamma.grad[...] = dgamma / (x.size // x.shape[-1])": ["60 times too small", "places in all output images",
+                                                                "mean"],
+    "dW = product(x.T, dy); self.W.grad[...] = dW / len(x)": ["4 times too small", "4 rows in the batch"],
+    "dW = product(x.T, dy); self.W.grad[...] = dW + 0.1 * self.W.data": ["0.1 times its own value", "weight decay"],
+    "xp.multiply(dy, (lambda y: y * (1 - y))(1 / (1 + xp.exp(-y))), out=dx)": ["f'(f(x)) in place of f'(x)"],
+    "return product(dy, self.W.data)": ["if W were transposed"],
+    "return detrended(dy, x, mean, dbeta / n, dgamma / (n * std), 1 / std)": ["factor 1 / gamma"],
+    "return detrended(dy, x, mean, dbeta / n, 0 * dgamma, self.gamma.data / std)": ["variance term", "over the batch"],
     "dx[:, 0] = 0; return dx": ["within 1 of the border (top)"],
     "dscores /= dscores.size": ["4 times too small", "4 features"],
-    "return dx / 0": ["28 of 28", "first at [0, 0]", "divided by zero"],
+    "return product(dy, self.W.data.T) / 0": ["28 of 28", "first at [0, 0]", "divided by zero"],
 }.items(), ids=lambda value: None if isinstance(value, list) else " ".join(value.split()))
 def test_the_evidence_says_what_a_student_can_use(edit, parts, verdicts):
     finding = next(finding for mutant, finding in verdicts if mutant.new == edit)
@@ -557,7 +558,8 @@ def test_wrong_use_is_refused_in_one_sentence():
 # ------------------------------------------------------------------------------------------------- what a student reads
 
 def wrong_dense():
-    return planted(next(mutant for mutant in MUTANTS if mutant.new == "self.W.grad[...] = dW / len(x)"))
+    edit = "dW = product(x.T, dy); self.W.grad[...] = dW / len(x)"
+    return planted(next(mutant for mutant in MUTANTS if mutant.new == edit))
 
 
 def test_what_a_student_reads():

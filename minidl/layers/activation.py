@@ -8,7 +8,7 @@ from math import pi, sqrt
 from minidl.backend import xp
 from minidl.core import Layer, in_range
 from minidl.ops.erf import erf
-from minidl.parallel import in_slices
+from minidl.parallel import filled_in_slices, in_slices
 
 
 class ReLU(Layer):
@@ -22,13 +22,13 @@ class ReLU(Layer):
 
     def forward(self, x):
         self.check(x)
-        y = xp.maximum(x, 0)
+        y = filled_in_slices(lambda y, x: xp.maximum(x, 0, out=y), x)
         self.saved = y
         return y
 
     def backward(self, dy):
         y = self.saved
-        return dy * (y > 0)  # y > 0 exactly where x > 0
+        return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, y > 0, out=dx), dy, y)     # y > 0 where x > 0
 
 
 class LeakyReLU(Layer):
@@ -46,13 +46,15 @@ class LeakyReLU(Layer):
 
     def forward(self, x):
         self.check(x)
-        y = xp.maximum(x, self.slope * x)                                    # slope < 1: the larger one is right
+        # slope < 1: the larger one is right
+        y = filled_in_slices(lambda y, x: xp.maximum(x, self.slope * x, out=y), x)
         self.saved = y
         return y
 
     def backward(self, dy):
         y = self.saved
-        return dy * xp.maximum(y > 0, dy.dtype.type(self.slope))             # 1 where y > 0, else slope
+        slope = dy.dtype.type(self.slope)                                    # 1 where y > 0, else slope
+        return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, xp.maximum(y > 0, slope), out=dx), dy, y)
 
     def __repr__(self):
         return f"LeakyReLU({self.slope:g})"
@@ -70,19 +72,24 @@ class GELU(Layer):
 
     def forward(self, x):
         self.check(x)
-        below = xp.empty_like(x)                                             # Phi(x)
+        below, y = xp.empty_like(x), xp.empty_like(x)                        # Phi(x), x Phi(x)
 
         def forward_slice(rows):
             below[rows] = 0.5 + 0.5 * erf(x[rows] * sqrt(1 / 2))
+            xp.multiply(x[rows], below[rows], out=y[rows])
 
         in_slices(forward_slice, len(x), 8 * x[:1].nbytes)
         self.saved = x, below
-        return x * below
+        return y
 
     def backward(self, dy):
         x, below = self.saved
-        density = xp.exp(x * x * -0.5) * (1 / sqrt(2 * pi))
-        return dy * (below + x * density)
+
+        def backward_slice(dx, dy, x, below):
+            density = xp.exp(x * x * -0.5) * (1 / sqrt(2 * pi))              # phi(x)
+            xp.multiply(dy, below + x * density, out=dx)
+
+        return filled_in_slices(backward_slice, dy, x, below)
 
 
 class Sigmoid(Layer):
@@ -96,14 +103,17 @@ class Sigmoid(Layer):
 
     def forward(self, x):
         self.check(x)
-        decay = xp.exp(-abs(x))                            # in (0, 1]
-        y = xp.where(x >= 0, 1, decay) / (1 + decay)
-        self.saved = y
+
+        def forward_slice(y, x):
+            decay = xp.exp(-abs(x))                                          # in (0, 1]
+            xp.divide(xp.where(x >= 0, 1, decay), 1 + decay, out=y)
+
+        self.saved = y = filled_in_slices(forward_slice, x)
         return y
 
     def backward(self, dy):
         y = self.saved
-        return dy * (y * (1 - y))
+        return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, y * (1 - y), out=dx), dy, y)
 
 
 class Tanh(Layer):
@@ -116,10 +126,10 @@ class Tanh(Layer):
 
     def forward(self, x):
         self.check(x)
-        y = xp.tanh(x)
+        y = filled_in_slices(lambda y, x: xp.tanh(x, out=y), x)
         self.saved = y
         return y
 
     def backward(self, dy):
         y = self.saved
-        return dy * (1 - y * y)
+        return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, 1 - y * y, out=dx), dy, y)

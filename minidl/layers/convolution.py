@@ -4,8 +4,9 @@ from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, pair, positive_integer
 from minidl.initializers import initial_array, initializer
 from minidl.ops.convolution import convolution_method
+from minidl.ops.features import feature_sums, repeated
 from minidl.ops.windows import Windows, checked_padding, described
-from minidl.parallel import in_slices, sum_over_slices
+from minidl.parallel import in_slices, sum_over_slices, workspace
 
 
 class Convolution(Layer):
@@ -129,15 +130,15 @@ class DepthwiseConv2D(Convolution):
     def forward(self, x):
         self.check(x)
         windows, taps = self.windows, self.W.data.reshape(-1, x.shape[3])        # (KH*KW, C)
-        y = xp.zeros((len(x), windows.OH, windows.OW, x.shape[3]), x.dtype)
+        y = xp.empty((len(x), windows.OH, windows.OW, x.shape[3]), x.dtype)
 
         def forward_slice(rows):
+            total, product = y[rows], workspace("product", y[rows].shape, x.dtype)
+            total[...] = self.b.data if self.bias else 0
             for pixel, tap in zip(windows.offsets(windows.pad(x[rows])), taps, strict=True):
-                y[rows] += pixel * tap
-            if self.bias:
-                y[rows] += self.b.data
+                total += xp.multiply(pixel, repeated(tap, pixel), out=product)
 
-        in_slices(forward_slice, len(x), 3 * x[:1].nbytes)
+        in_slices(forward_slice, len(x), 3 * y[:1].nbytes)
         self.saved = x
         return y
 
@@ -147,14 +148,14 @@ class DepthwiseConv2D(Convolution):
         dx = xp.empty(x.shape, x.dtype)
 
         def backward_slice(rows):
-            padded, d = windows.pad(x[rows]), dy[rows]
-            dpadded, dtaps = xp.zeros_like(padded), xp.empty_like(taps)
+            padded, d, dtaps = windows.pad(x[rows]), dy[rows], xp.empty_like(taps)
+            dpadded, product = windows.zeros(len(d), x.shape[3], x.dtype), workspace("product", d.shape, x.dtype)
             pixels = zip(windows.offsets(padded), windows.offsets(dpadded), strict=True)
             for k, (pixel, dpixel) in enumerate(pixels):
-                dpixel += d * taps[k]                                            # a view: this adds into dpadded
-                dtaps[k] = (d * pixel).sum((0, 1, 2))                            # (C,)
+                dpixel += xp.multiply(d, repeated(taps[k], d), out=product)      # a view: this adds into dpadded
+                dtaps[k] = feature_sums(xp.multiply(d, pixel, out=product))      # (C,)
             dx[rows] = windows.crop(dpadded)
-            return [dtaps, d.sum((0, 1, 2))]                                     # this slice's share of dW and db
+            return [dtaps, feature_sums(d)]                                      # this slice's share of dW and db
 
         dW, db = sum_over_slices(backward_slice, len(x), 5 * x[:1].nbytes)
         self.W.grad[...] = dW.reshape(self.W.grad.shape)

@@ -3,7 +3,8 @@
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, positive_integer
 from minidl.initializers import initial_array, initializer
-from minidl.parallel import SLICE_BYTES, in_slices, sum_over_slices
+from minidl.ops.features import feature_sums
+from minidl.ops.products import product
 
 
 class Dense(Layer):
@@ -30,35 +31,18 @@ class Dense(Layer):
 
     def forward(self, x):
         self.check(x)
-        y = xp.empty((len(x), self.units), x.dtype)
-
-        def forward_slice(rows):
-            xp.matmul(x[rows], self.W.data, out=y[rows])                     # (n, units)
-            if self.bias:
-                y[rows] += self.b.data
-
-        in_slices(forward_slice, len(x), self.item_bytes(x))
+        y = product(x, self.W.data)                                          # (N, units)
+        if self.bias:
+            y += self.b.data
         self.saved = x
         return y
 
     def backward(self, dy):
         x = self.saved
-        dx = xp.empty(x.shape, x.dtype) if self.input_gradient else None
-
-        def backward_slice(rows):
-            if self.input_gradient:
-                xp.matmul(dy[rows], self.W.data.T, out=dx[rows])             # (n, D)
-            return [x[rows].T @ dy[rows], dy[rows].sum(axis=0)]              # this slice's share of dW and db
-
-        dW, db = sum_over_slices(backward_slice, len(x), self.item_bytes(x))
-        self.W.grad[...] = dW                                                # (D, units)
+        product(x.T, dy, out=self.W.grad)                                    # (D, units)
         if self.bias:
-            self.b.grad[...] = db
-        return dx
-
-    def item_bytes(self, x):
-        """Four slices for a large product, one for a small one, which takes no longer than waking another thread."""
-        return 4 * SLICE_BYTES / len(x) if len(x) * self.multiply_adds() > 2e7 else 0
+            self.b.grad[...] = feature_sums(dy)                              # (units,)
+        return product(dy, self.W.data.T) if self.input_gradient else None   # (N, D)
 
     def multiply_adds(self):
         return self.W.data.size

@@ -1,7 +1,9 @@
 """Dropout: train many thinned networks at once."""
 
-from minidl.backend import draw_uniform
+from minidl.backend import draw_key, xp
 from minidl.core import Layer, in_range
+from minidl.ops.dropout import dropped
+from minidl.parallel import filled_in_slices
 
 
 class Dropout(Layer):
@@ -16,6 +18,9 @@ class Dropout(Layer):
     maps=True drops whole feature maps of (N, H, W, C): one draw for each image and feature, as torch.nn.Dropout2d.
     Neighbouring pixels say nearly the same, so dropping them one by one hides little from the next convolution.
     Tompson et al. 2015, arXiv:1411.4280, section 3.2.
+
+    Forward draws a key, and the mask follows from it (`minidl.ops.dropout`); the rate is rounded to 1 / 65536. Backward
+    multiplies dy with the mask of the same key, so that no mask is kept.
     """
 
     def __init__(self, rate, maps=False):
@@ -27,17 +32,22 @@ class Dropout(Layer):
 
     def forward(self, x):
         self.check(x)
-        if not self.training or self.rate == 0:
-            self.saved = 1.0
-            return x
-        shape = (len(x), 1, 1, x.shape[3]) if self.maps else x.shape
-        mask = (draw_uniform(shape) >= self.rate) * x.dtype.type(1 / (1 - self.rate))
-        self.saved = mask
-        return x * mask
+        key = draw_key() if self.training and self.rate > 0 else None
+        self.saved = (key,)
+        return self.masked(x, key)
 
     def backward(self, dy):
-        mask = self.saved
-        return dy * mask
+        (key,) = self.saved
+        return self.masked(dy, key)
+
+    def masked(self, x, key):
+        """x * mask, the mask of this key; x itself where there is none."""
+        if key is None:
+            return x
+        if not self.maps:
+            return dropped(x, key, self.rate)
+        mask = dropped(xp.ones((len(x), 1, 1, x.shape[3]), x.dtype), key, self.rate)
+        return filled_in_slices(lambda y, x, mask: xp.multiply(x, mask, out=y), x, mask)
 
     def __repr__(self):
         return f"Dropout({self.rate:g}{', maps=True' if self.maps else ''})"

@@ -1,7 +1,11 @@
 """Normalisation: keep the signals of every layer at mean 0 and spread 1, whatever the weights do."""
 
+from math import inf
+
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter, in_range
+from minidl.ops.features import detrended, feature_sums, gradient_sums, mean_and_variance, repeated, scaled
+from minidl.parallel import filled_in_slices, sum_over_slices
 
 
 class BatchNorm(Layer):
@@ -34,29 +38,29 @@ class BatchNorm(Layer):
 
     def forward(self, x):
         self.check(x)
-        axes = tuple(range(x.ndim - 1))
         if self.training:
             n = x.size // x.shape[-1]                                        # values per feature
-            mean = x.mean(axes)                                              # (C,)
-            var = ((x - mean) ** 2).mean(axes)
+            mean, var = mean_and_variance(x)                                 # (C,)
             self.running_mean += (1 - self.momentum) * (mean - self.running_mean)
             if n > 1:
                 self.running_var += (1 - self.momentum) * (var * (n / (n - 1)) - self.running_var)
         else:
-            mean, var = self.running_mean, self.running_var
+            mean, var = self.running_mean.copy(), self.running_var
         std = xp.sqrt(var + self.eps)
-        xhat = (x - mean) / std
-        self.saved = xhat, std, axes, self.training
-        return self.gamma.data * xhat + self.beta.data
+        scale = self.gamma.data / std
+        self.saved = x, mean, std, self.training
+        return scaled(x, scale, self.beta.data - mean * scale)
 
     def backward(self, dy):
-        xhat, std, axes, from_batch = self.saved
-        self.beta.grad[...] = dy.sum(axes)                                   # (C,)
-        self.gamma.grad[...] = (dy * xhat).sum(axes)
-        if not from_batch:  # the running statistics were constants
-            return self.gamma.data / std * dy
-        # every x moves the mean and the variance too: two averages come off
-        return self.gamma.data / std * (dy - dy.mean(axes) - xhat * (dy * xhat).mean(axes))
+        x, mean, std, from_batch = self.saved
+        dbeta, dscale = gradient_sums(dy, x, mean)                           # of dy, of dy * (x - mean): (C,)
+        dgamma = dscale / std
+        self.beta.grad[...] = dbeta
+        self.gamma.grad[...] = dgamma
+        # every x moves the mean and the variance too: two averages come off, unless the statistics were constants
+        n = x.size // x.shape[-1] if from_batch else inf
+        # gamma / std * (dy - average of dy - xhat * average of dy * xhat)
+        return detrended(dy, x, mean, dbeta / n, dgamma / (n * std), self.gamma.data / std)
 
 
 class LayerNorm(Layer):
@@ -83,17 +87,33 @@ class LayerNorm(Layer):
 
     def forward(self, x):
         self.check(x)
-        centred = x - x.mean(-1, keepdims=True)
-        std = xp.sqrt((centred * centred).mean(-1, keepdims=True) + self.eps)    # (N, ..., 1)
-        xhat = centred / std
+        gamma, beta = repeated(self.gamma.data, x), repeated(self.beta.data, x)
+        xhat, std = xp.empty(x.shape, x.dtype), xp.empty((*x.shape[:-1], 1), x.dtype)
+
+        def forward_slice(y, x, xhat, std):
+            centred = x - x.mean(-1, keepdims=True)
+            std[...] = xp.sqrt((centred * centred).mean(-1, keepdims=True) + self.eps)    # (n, ..., 1)
+            xp.divide(centred, std, out=xhat)
+            xp.multiply(xhat, gamma, out=y)
+            y += beta
+
+        y = filled_in_slices(forward_slice, x, xhat, std)
         self.saved = xhat, std
-        return self.gamma.data * xhat + self.beta.data
+        return y
 
     def backward(self, dy):
         xhat, std = self.saved
-        others = tuple(range(dy.ndim - 1))
-        self.beta.grad[...] = dy.sum(others)                                     # (C,)
-        self.gamma.grad[...] = (dy * xhat).sum(others)
-        dxhat = self.gamma.data * dy
-        # every feature moves the mean and the variance too: two averages come off
-        return (dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)) / std
+        gamma, dx = repeated(self.gamma.data, dy), xp.empty(dy.shape, dy.dtype)
+
+        def backward_slice(rows):
+            d, normal = dy[rows], xhat[rows]
+            dxhat = gamma * d
+            # every feature moves the mean and the variance too: two averages come off
+            trend = dxhat.mean(-1, keepdims=True) + normal * (dxhat * normal).mean(-1, keepdims=True)
+            xp.divide(dxhat - trend, std[rows], out=dx[rows])
+            return [feature_sums(d), feature_sums(d * normal)]
+
+        dbeta, dgamma = sum_over_slices(backward_slice, len(dy), 6 * dy[:1].nbytes)
+        self.beta.grad[...] = dbeta                                              # (C,)
+        self.gamma.grad[...] = dgamma
+        return dx

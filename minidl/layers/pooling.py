@@ -1,24 +1,14 @@
 """Pooling: make an image smaller and keep what matters."""
 
-from functools import reduce
-from math import inf
-
 from minidl.backend import xp
 from minidl.core import Layer, pair
 from minidl.errors import UserError
+from minidl.ops.pooling import average_pool, average_pool_gradient, max_pool, max_pool_gradient
 from minidl.ops.windows import Windows, checked_padding, described
-from minidl.parallel import in_slices
 
 
 class Pooling(Layer):
-    """What poolings share: a window that slides over the image, a few images at a time.
-
-    A pooling says in `pool` how the KH * KW pixels of every window become one, in `unpool` how much of dy each of
-    them gets, and in `kept` what unpool needs for that. Both see the pixels as KH * KW arrays (n, OH, OW, C), one for
-    each place in the window: `Windows.offsets`.
-    """
-
-    border = 0  # what padding is filled with
+    """What poolings share: a window that slides over the image."""
 
     def __init__(self, size, stride=None, padding=0):
         kind = type(self).__name__
@@ -33,31 +23,6 @@ class Pooling(Layer):
         H, W, C = self.accept(input_shape, ("H", "W", "C"))
         self.windows = Windows(self.label(), H, W, self.size, self.stride, self.padding)
         return (self.windows.OH, self.windows.OW, C)
-
-    def forward(self, x):
-        self.check(x)
-        windows = self.windows
-        y = xp.empty((len(x), windows.OH, windows.OW, x.shape[3]), x.dtype)
-
-        def forward_slice(rows):
-            y[rows] = self.pool(windows.offsets(windows.pad(x[rows], self.border)))
-
-        in_slices(forward_slice, len(x), 2 * x[:1].nbytes)
-        self.saved = self.kept(x, y)
-        return y
-
-    def backward(self, dy):
-        kept = self.saved
-        windows = self.windows
-        dx = xp.empty((len(dy), *self.input_shape), dy.dtype)
-
-        def backward_slice(rows):
-            dpadded = xp.zeros((len(dy[rows]), *windows.padded, dy.shape[3]), dy.dtype)
-            self.unpool(dy[rows], windows.offsets(dpadded), *(array[rows] for array in kept))
-            dx[rows] = windows.crop(dpadded)
-
-        in_slices(backward_slice, len(dy), 4 * dx[:1].nbytes)
-        return dx
 
     def __repr__(self):
         return f"{type(self).__name__}({described(self.size, self.stride, self.padding, usual_stride=self.size)})"
@@ -75,21 +40,15 @@ class MaxPool2D(Pooling):
     given, so that windows do not overlap.
     """
 
-    border = -inf
+    def forward(self, x):
+        self.check(x)
+        y = max_pool(self.windows, x)
+        self.saved = x, y
+        return y
 
-    def pool(self, pixels):
-        return reduce(xp.maximum, pixels)
-
-    def kept(self, x, y):
-        return x, y
-
-    def unpool(self, dy, dpixels, x, y):
-        open_ = xp.ones(y.shape, bool)                               # windows whose largest pixel is not found yet
-        pixels = self.windows.offsets(self.windows.pad(x, self.border))
-        for pixel, dpixel in zip(pixels, dpixels, strict=True):
-            largest = open_ & (pixel == y)
-            dpixel += dy * largest                                   # dpixel is a view: this adds into the image
-            open_ &= ~largest
+    def backward(self, dy):
+        x, y = self.saved
+        return max_pool_gradient(self.windows, dy, x, y)
 
 
 class AveragePool2D(Pooling):
@@ -105,18 +64,13 @@ class AveragePool2D(Pooling):
     given. LeCun et al. 1989, "Handwritten digit recognition with a back-propagation network".
     """
 
-    def pool(self, pixels):
-        KH, KW = self.size
-        return reduce(xp.add, pixels) / (KH * KW)
+    def forward(self, x):
+        self.check(x)
+        self.saved = ()  # the gradient does not depend on the pixels
+        return average_pool(self.windows, x)
 
-    def kept(self, x, y):
-        return ()  # the gradient does not depend on the pixels
-
-    def unpool(self, dy, dpixels):
-        KH, KW = self.size
-        share = dy / (KH * KW)
-        for dpixel in dpixels:
-            dpixel += share                                          # dpixel is a view: this adds into the image
+    def backward(self, dy):
+        return average_pool_gradient(self.windows, dy, *self.saved)
 
 
 class GlobalAveragePool2D(Layer):

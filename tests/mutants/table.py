@@ -23,9 +23,10 @@ from minidl.layers import (
     Sigmoid,
     Tanh,
 )
-from minidl.layers.pooling import Pooling
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.ops.convolution import Columns
+from minidl.ops.features import detrended, gradient_sums
+from minidl.ops.pooling import average_pool_gradient, max_pool_gradient, spread
 from minidl.ops.windows import Windows
 
 
@@ -64,25 +65,29 @@ LOSS = Subject(SoftmaxCrossEntropy, lambda kind: kind(), (6, 4))
 SMOOTHED = Subject(SoftmaxCrossEntropy, lambda kind: kind(0.2), (6, 4))
 SQUARES = Subject(MeanSquaredError, lambda kind: kind(), (6, 4))
 
-W, B, X = "self.W.grad[...] = dW", "self.b.grad[...] = db", "return dx"
+B, X = "self.b.grad[...] = db", "return dx"
 CONV_W, CONV_DW = "self.W.grad[...] = self.method.kernel_gradient(dweights)", "self.method.kernel_gradient(dweights)"
 COLUMNS = "xp.matmul(dy, weights.T, out=columns)"
 BY_KERNEL = "weights.reshape(*self.windows.size, -1, weights.shape[1])"
-SPOT, SHARE = "dpixel += dy * largest", "dpixel += share"
+TO_W, TO_B = "product(x.T, dy, out=self.W.grad)", "self.b.grad[...] = feature_sums(dy)"
+TO_X = "return product(dy, self.W.data.T) if self.input_gradient else None"
+TAP = "dpixel += xp.multiply(d, repeated(taps[k], d), out=product)"
+TAP_W = "dtaps[k] = feature_sums(xp.multiply(d, pixel, out=product))"
+SPOT, SHARE, LARGEST = "pixels[...] = share", "pixels += share", "yield xp.multiply(d, largest, out=share)"
 RESHAPED = "return dy.reshape(len(dy), *self.input_shape)"
-RELU_X, LEAKY_X = "return dy * (y > 0)", "return dy * xp.maximum(y > 0, dy.dtype.type(self.slope))"
-GELU_X, SIGMOID_X, TANH_X = "return dy * (below + x * density)", "return dy * (y * (1 - y))", "return dy * (1 - y * y)"
-NORM_G, NORM_B = "self.gamma.grad[...] = (dy * xhat).sum(axes)", "self.beta.grad[...] = dy.sum(axes)"
-NORM_X = "return self.gamma.data / std * (dy - dy.mean(axes) - xhat * (dy * xhat).mean(axes))"
-NORM_EVAL = "return self.gamma.data / std * dy\n"
-ROW_X = "return (dxhat - dxhat.mean(-1, keepdims=True) - xhat * (dxhat * xhat).mean(-1, keepdims=True)) / std"
-DROP_X = "return dy * mask"
+RELU_X, LEAKY_X = "xp.multiply(dy, y > 0, out=dx)", "xp.multiply(dy, xp.maximum(y > 0, slope), out=dx)"
+GELU_X, SIGMOID_X = "xp.multiply(dy, below + x * density, out=dx)", "xp.multiply(dy, y * (1 - y), out=dx)"
+TANH_X = "xp.multiply(dy, 1 - y * y, out=dx)"
+NORM_G, NORM_B = "self.gamma.grad[...] = dgamma", "self.beta.grad[...] = dbeta"
+NORM_X = "return detrended(dy, x, mean, dbeta / n, dgamma / (n * std), self.gamma.data / std)"
+ROW_X = "xp.divide(dxhat - trend, std[rows], out=dx[rows])"
+DROP_X = "return self.masked(dy, key)"
 CHAIN = "            dy = layer.backward(dy)\n        return dy"
-SUM = "return self.body.backward(dy) + self.shortcut.backward(dy)"
-JOIN = "return reduce(xp.add, (branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)))"
+SUM = "return added(self.body.backward(dy), self.shortcut.backward(dy))"
+JOIN = "return added(*(branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)))"
 MEAN, ONE_HOT = "dscores /= len(dscores)", "dscores[rows, labels] -= 1 - self.label_smoothing"
 SMOOTH = "dscores = probabilities - self.label_smoothing / probabilities.shape[1]"
-SAVED, SAVED_Y = "self.saved = x", "self.saved = y"
+SAVED, FILLED_Y = "self.saved = x", "self.saved = y = filled_in_slices(forward_slice, x)"
 
 
 def stale(what):
@@ -92,58 +97,58 @@ def stale(what):
 
 TABLE = [
     (DENSE, None, [
-        (W, "self.W.grad[...] = -dW", "constant factor", "W"),
-        (W, "self.W.grad[...] = 2 * dW", "constant factor", "W"),
-        (W, "self.W.grad[...] = dW / 2", "constant factor", "W"),
-        (W, "self.W.grad[...] = dW / len(x)", "constant factor", "W"),
-        (W, "self.W.grad[...] = dW * len(x)", "constant factor", "W"),
-        (W, "self.W.grad[...] = 0.3 * dW", "constant factor", "W"),
-        (W, "self.W.grad[...] = 1.00001 * dW", "constant factor", "W"),
-        (W, "self.W.grad[...] = dW / xp.linalg.norm(dW)", "constant factor", "W"),
-        (W, "self.W.grad[...] = dW + 0.1 * self.W.data", "extra term", "W"),
-        (W, "self.W.grad[...] = dW + 0.1 * xp.sign(self.W.data)", "extra term", "W"),
-        (W, "self.W.grad[...] = 0", "zero", "W"),
-        (W, "pass", "zero", "W"),
-        (W, "self.W.grad[...] = x[:1].T @ dy[:1]", "first image only", "W"),
-        (W, "self.W.grad[...] = x[1:].T @ dy[1:]", "part of the batch", "W"),
-        (W, "self.W.grad[...] += dW", "accumulated", "W"),
-        (W, "self.W.grad[...] = dW.astype('float32')", "wrong dtype", "W"),
-        (W, "self.W.grad = dW.astype('float32')", "wrong dtype", "W"),
-        (W, "self.W.grad[...] = xp.roll(dW, 1, axis=0)", "shifted", "W"),
-        (W, "self.W.grad[...] = dW[:, ::-1]", "flipped", "W"),
-        (W, "self.W.grad[...] = (dy.T @ x).reshape(self.W.grad.shape)", "transposed", "W"),
-        (W, "self.W.grad = dy.T @ x", "transposed", "W"),
-        (W, "self.W.grad = dW[1:]", "wrong shape", "W"),
-        (W, "self.W.grad = None", "no gradient", "W"),
-        (W, "self.W.grad = dW.copy()", "gradient replaced", "W"),
-        (W, "self.W.grad[...] = x.T @ xp.ones_like(dy)", "ignores dy", "W"),
-        (W, "self.W.grad[...] = dW; self.W.grad[2, 1] = xp.nan", "nan or inf", "W"),
-        (W, "self.W.grad[...] = dW; self.W.grad[-1] = 0", "only some elements", "W"),
-        (W, "self.W.grad[...] = abs(dW)", "wrong sign", "W"),
-        (B, "self.b.grad[...] = dy.mean(axis=0)", "constant factor", "b"),
-        (B, "self.b.grad[...] = dy[0]", "first image only", "b"),
-        (B, "self.b.grad[...] = dy[:-1].sum(axis=0)", "part of the batch", "b"),
-        (B, "self.b.grad[...] = dy.sum()", "summed over too much", "b"),
-        (B, "self.b.grad[...] = len(dy)", "ignores dy", "b"),
-        (B, "self.b.grad = dy", "wrong shape", "b"),
-        (B, "self.b.grad[...] += db", "accumulated", "b"),
-        (B, "self.b.grad[...] = db + self.b.data", "extra term", "b"),
-        (X, "return -dx", "constant factor", "input"),
-        (X, "return dx / len(dy)", "constant factor", "input"),
-        (X, "dx[1:] = 0; return dx", "first image only", "input"),
-        (X, "return dy @ self.W.data[::-1].T", "flipped", "input"),
-        (X, "dy *= 2; return dx", "changed its argument", "input"),
-        (X, "x[...] = 0; return dx", "changed its argument", "input"),
-        (X, "self.W.data -= 0.1 * self.W.grad; return dx", "changed weights", "W"),
-        (X, "return dx.astype('float32')", "wrong dtype", "input"),
-        (X, "return dx / 0", "nan or inf", "input"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = -dW", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = 2 * dW", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW / 2", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW / len(x)", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW * len(x)", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = 0.3 * dW", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = 1.00001 * dW", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW / xp.linalg.norm(dW)", "constant factor", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW + 0.1 * self.W.data", "extra term", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW + 0.1 * xp.sign(self.W.data)", "extra term", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = 0", "zero", "W"),
+        (TO_W, "pass", "zero", "W"),
+        (TO_W, "product(x[:1].T, dy[:1], out=self.W.grad)", "first image only", "W"),
+        (TO_W, "product(x[1:].T, dy[1:], out=self.W.grad)", "part of the batch", "W"),
+        (TO_W, "self.W.grad += product(x.T, dy)", "accumulated", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW.astype('float32')", "wrong dtype", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad = dW.astype('float32')", "wrong dtype", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = xp.roll(dW, 1, axis=0)", "shifted", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW[:, ::-1]", "flipped", "W"),
+        (TO_W, "self.W.grad[...] = product(dy.T, x).reshape(self.W.grad.shape)", "transposed", "W"),
+        (TO_W, "self.W.grad = product(dy.T, x)", "transposed", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad = dW[1:]", "wrong shape", "W"),
+        (TO_W, "self.W.grad = None", "no gradient", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad = dW.copy()", "gradient replaced", "W"),
+        (TO_W, "product(x.T, xp.ones_like(dy), out=self.W.grad)", "ignores dy", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW; self.W.grad[2, 1] = xp.nan", "nan or inf", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = dW; self.W.grad[-1] = 0", "only some elements", "W"),
+        (TO_W, "dW = product(x.T, dy); self.W.grad[...] = abs(dW)", "wrong sign", "W"),
+        (TO_B, "self.b.grad[...] = dy.mean(axis=0)", "constant factor", "b"),
+        (TO_B, "self.b.grad[...] = dy[0]", "first image only", "b"),
+        (TO_B, "self.b.grad[...] = dy[:-1].sum(axis=0)", "part of the batch", "b"),
+        (TO_B, "self.b.grad[...] = dy.sum()", "summed over too much", "b"),
+        (TO_B, "self.b.grad[...] = len(dy)", "ignores dy", "b"),
+        (TO_B, "self.b.grad = dy", "wrong shape", "b"),
+        (TO_B, "self.b.grad += feature_sums(dy)", "accumulated", "b"),
+        (TO_B, "self.b.grad[...] = feature_sums(dy) + self.b.data", "extra term", "b"),
+        (TO_X, "return -product(dy, self.W.data.T)", "constant factor", "input"),
+        (TO_X, "return product(dy, self.W.data.T) / len(dy)", "constant factor", "input"),
+        (TO_X, "dx = product(dy, self.W.data.T); dx[1:] = 0; return dx", "first image only", "input"),
+        (TO_X, "return product(dy, self.W.data[::-1].T)", "flipped", "input"),
+        (TO_X, "dx = product(dy, self.W.data.T); dy *= 2; return dx", "changed its argument", "input"),
+        (TO_X, f"x[...] = 0; {TO_X}", "changed its argument", "input"),
+        (TO_X, f"self.W.data -= 0.1 * self.W.grad; {TO_X}", "changed weights", "W"),
+        (TO_X, "return product(dy, self.W.data.T).astype('float32')", "wrong dtype", "input"),
+        (TO_X, "return product(dy, self.W.data.T) / 0", "nan or inf", "input"),
         (SAVED, stale("x"), "stale state", "W"),
-        ("y[rows] += self.b.data", "y[rows] += 2 * self.b.data", "constant factor", "b"),
+        ("y += self.b.data", "y += 2 * self.b.data", "constant factor", "b"),
     ]),
     (SQUARE, None, [
-        (W, "self.W.grad[...] = dy.T @ x", "transposed", "W"),
-        (X, "return dy @ self.W.data", "transposed", "input"),
-        (X, "return dx + self.b.data", "extra term", "input"),
+        (TO_W, "product(dy.T, x, out=self.W.grad)", "transposed", "W"),
+        (TO_X, "return product(dy, self.W.data)", "transposed", "input"),
+        (TO_X, "return product(dy, self.W.data.T) + self.b.data", "extra term", "input"),
         (SAVED, "self.saved = y", "activated value", "W"),
     ]),
     (CONV, None, [
@@ -199,40 +204,42 @@ TABLE = [
         (X, "return 0 * dx", "zero", "input"),
     ]),
     (DEPTHWISE, None, [
-        ("dpixel += d * taps[k]", "dpixel += d * taps[-1 - k]", "flipped kernel", "input"),
-        ("dpixel += d * taps[k]", "dpixel[...] = d * taps[k]", "only some elements", "input"),
-        ("dtaps[k] = (d * pixel).sum((0, 1, 2))", "dtaps[k] = (d * pixel).mean((0, 1, 2))", "constant factor", "W"),
-        ("dtaps[k] = (d * pixel).sum((0, 1, 2))", "dtaps[k] = (d * pixel)[0].sum((0, 1))", "first image only", "W"),
-        ("dtaps[k] = (d * pixel).sum((0, 1, 2))", "dtaps[-1 - k] = (d * pixel).sum((0, 1, 2))", "flipped kernel", "W"),
-        ("dtaps[k] = (d * pixel).sum((0, 1, 2))", "dtaps[k] = (d * pixel).sum()", "summed over too much", "W"),
+        (TAP, TAP.replace("taps[k]", "taps[-1 - k]"), "flipped kernel", "input"),
+        (TAP, TAP.replace("+=", "[...] ="), "only some elements", "input"),
+        (TAP_W, TAP_W.replace("(xp", "(0.5 * xp"), "constant factor", "W"),
+        (TAP_W, TAP_W.replace("out=product)", "out=product)[:1]"), "first image only", "W"),
+        (TAP_W, TAP_W.replace("[k]", "[-1 - k]"), "flipped kernel", "W"),
+        (TAP_W, f"{TAP_W}.sum()", "summed over too much", "W"),
         ("self.b.grad[...] = db", "self.b.grad[...] += db", "accumulated", "b"),
         ("dx[rows] = windows.crop(dpadded)", "dx[rows] = dpadded[:, :windows.H, :windows.W]", "shifted", "input"),
     ]),
+    (POOL, max_pool_gradient, [
+        (LARGEST, "yield d * largest / 4", "constant factor", "input"),
+        (LARGEST, "yield d", "only some elements", "input"),
+        (LARGEST, "yield d / 4", "only some elements", "input"),
+        (LARGEST, "yield d[:1] * largest", "first image only", "input"),
+        (LARGEST, "yield largest", "ignores dy", "input"),
+        ("return spread(windows, dy, shares)", "return 0 * spread(windows, dy, shares)", "zero", "input"),
+        ("return spread(windows, dy, shares)", "return spread(windows, dy, shares)[:, ::-1]", "flipped", "input"),
+    ]),
     (POOL, None, [
-        (SPOT, "dpixel += dy * largest / 4", "constant factor", "input"),
-        (SPOT, "dpixel += dy", "only some elements", "input"),
-        (SPOT, "dpixel += dy / 4", "only some elements", "input"),
-        (SPOT, "dpixel += dy[:1] * largest", "first image only", "input"),
-        (SPOT, "dpixel += largest", "ignores dy", "input"),
+        ("self.saved = x, y", stale("(x, y)"), "stale state", "input"),
     ]),
-    (POOL, Pooling, [
-        (X, "return 0 * dx", "zero", "input"),
-        (X, "return dx[:, ::-1]", "flipped", "input"),
-        ("self.saved = self.kept(x, y)", stale("self.kept(x, y)"), "stale state", "input"),
+    (OVERLAPPING, spread, [
+        (SHARE, "pixels[...] = share", "only some elements", "input"),
+        (SHARE, "pixels -= share", "constant factor", "input"),
     ]),
-    (OVERLAPPING, None, [
-        (SPOT, "dpixel[...] = dy * largest", "only some elements", "input"),
-        (SPOT, "dpixel[...] += -dy * largest", "constant factor", "input"),
-    ]),
-    (PADDED_POOL, Pooling, [
-        ("dx[rows] = windows.crop(dpadded)", "dx[rows] = dpadded[:, :windows.H, :windows.W]", "shifted", "input"),
+    (PADDED_POOL, spread, [
+        ("images[...] = windows.crop(target)", "images[...] = target[:, :windows.H, :windows.W]", "shifted", "input"),
         (X, "dx[:, 0] = 0; return dx", "border", "input"),
     ]),
-    (AVERAGE, None, [
-        (SHARE, "dpixel += dy", "constant factor", "input"),
-        ("share = dy / (KH * KW)", "share = dy / KH", "constant factor", "input"),
-        (SHARE, "dpixel += share[:1]", "first image only", "input"),
-        ("dpixel += share ", "dpixel += share; break", "only some elements", "input"),
+    (AVERAGE, average_pool_gradient, [
+        ("yield share", "yield dy[rows]", "constant factor", "input"),
+        ("share = dy[rows] / (KH * KW)", "share = dy[rows] / KH", "constant factor", "input"),
+        ("yield share", "yield share[:1]", "first image only", "input"),
+    ]),
+    (AVERAGE, spread, [
+        (SPOT, f"{SPOT}; share *= 0", "only some elements", "input"),
     ]),
     (GLOBAL, None, [
         ("dx[...] = dy[:, None, None, :] / (H * W)", "dx[...] = dy[:, None, None, :]", "constant factor", "input"),
@@ -247,86 +254,101 @@ TABLE = [
         (RESHAPED, "return dy[[-1, *range(len(dy) - 1)]].reshape(len(dy), *self.input_shape)", "shifted", "input"),
     ]),
     (RELU, None, [
-        (RELU_X, "return dy", "derivative missing", "input"),
-        (RELU_X, "return dy * y", "wrong derivative", "input"),
-        (RELU_X, "return dy * (dy > 0)", "only some elements", "input"),
-        (RELU_X, "return y > 0", "ignores dy", "input"),
-        (RELU_X, "return -dy * (y > 0)", "constant factor", "input"),
-        (RELU_X, "return dy * (y <= 0)", "wrong derivative", "input"),
-        ("y = xp.maximum(x, 0)", "x *= x > 0; y = x.copy()", "changed its argument", "input"),
+        (RELU_X, "xp.multiply(dy, 1, out=dx)", "derivative missing", "input"),
+        (RELU_X, "xp.multiply(dy, y, out=dx)", "wrong derivative", "input"),
+        (RELU_X, "xp.multiply(dy, dy > 0, out=dx)", "only some elements", "input"),
+        (RELU_X, "xp.multiply(1, y > 0, out=dx)", "ignores dy", "input"),
+        (RELU_X, "xp.multiply(-dy, y > 0, out=dx)", "constant factor", "input"),
+        (RELU_X, "xp.multiply(dy, y <= 0, out=dx)", "wrong derivative", "input"),
+        ("lambda y, x: xp.maximum(x, 0, out=y)", "lambda y, x: xp.maximum(x, 0, out=x) + xp.maximum(x, 0, out=y)",
+         "changed its argument", "input"),
     ]),
     (LEAKY, None, [
-        (LEAKY_X, "return dy * (y > 0)", "only some elements", "input"),
-        (LEAKY_X, "return dy", "derivative missing", "input"),
-        (LEAKY_X, "return dy * xp.where(y > 0, self.slope, 1)", "wrong derivative", "input"),
-        (LEAKY_X, f"dy *= 1.0; {LEAKY_X} / 2", "constant factor", "input"),
-        (LEAKY_X, "dy[y < 0] *= self.slope; return dy", "changed its argument", "input"),
+        (LEAKY_X, "xp.multiply(dy, y > 0, out=dx)", "only some elements", "input"),
+        (LEAKY_X, "xp.multiply(dy, 1, out=dx)", "derivative missing", "input"),
+        (LEAKY_X, "xp.multiply(dy, xp.where(y > 0, slope, 1), out=dx)", "wrong derivative", "input"),
+        (LEAKY_X, "xp.multiply(dy, xp.maximum(y > 0, slope) / 2, out=dx)", "constant factor", "input"),
+        (LEAKY_X, "xp.multiply(dy, xp.maximum(y > 0, slope), out=dy) + xp.multiply(dy, 1, out=dx)",
+         "changed its argument", "input"),
     ]),
     (GAUSS, None, [
-        (GELU_X, "return dy * below", "wrong derivative", "input"),
-        (GELU_X, "return dy * (below + density)", "wrong derivative", "input"),
+        (GELU_X, "xp.multiply(dy, below, out=dx)", "wrong derivative", "input"),
+        (GELU_X, "xp.multiply(dy, below + density, out=dx)", "wrong derivative", "input"),
         (GELU_X, "x = x * below; below = 0.5 + 0.5 * erf(x * sqrt(1 / 2)); "
-                 "return dy * (below + x * xp.exp(x * x * -0.5) / sqrt(2 * pi))", "activated value", "input"),
+                 "xp.multiply(dy, below + x * xp.exp(x * x * -0.5) / sqrt(2 * pi), out=dx)", "activated value",
+         "input"),
         ("self.saved = x, below", stale("(x, below)"), "stale state", "input"),
     ]),
     (SIGMOID, None, [
-        (SIGMOID_X, "y = 1 / (1 + xp.exp(-y)); return dy * (y * (1 - y))", "activated value", "input"),
-        (SIGMOID_X, "return dy * (y * (1 + y))", "wrong derivative", "input"),
-        (SIGMOID_X, "return dy * (1 - y)", "wrong derivative", "input"),
-        (SIGMOID_X, "return y * (1 - y)", "ignores dy", "input"),
-        (SIGMOID_X, "return dy", "derivative missing", "input"),
-        (SIGMOID_X, "return dy * (y * (1 - y)) + dy", "extra term", "input"),
-        (SIGMOID_X, "return 4 * dy * (y * (1 - y))", "constant factor", "input"),
-        (SAVED_Y, stale("y"), "stale state", "input"),
-        (SAVED_Y, "self.saved = x", "wrong derivative", "input"),
+        (SIGMOID_X, "xp.multiply(dy, (lambda y: y * (1 - y))(1 / (1 + xp.exp(-y))), out=dx)", "activated value",
+         "input"),
+        (SIGMOID_X, "xp.multiply(dy, y * (1 + y), out=dx)", "wrong derivative", "input"),
+        (SIGMOID_X, "xp.multiply(dy, 1 - y, out=dx)", "wrong derivative", "input"),
+        (SIGMOID_X, "xp.multiply(1, y * (1 - y), out=dx)", "ignores dy", "input"),
+        (SIGMOID_X, "xp.multiply(dy, 1, out=dx)", "derivative missing", "input"),
+        (SIGMOID_X, "xp.multiply(dy, y * (1 - y) + 1, out=dx)", "extra term", "input"),
+        (SIGMOID_X, "xp.multiply(4 * dy, y * (1 - y), out=dx)", "constant factor", "input"),
+        (FILLED_Y, f"y = filled_in_slices(forward_slice, x); {stale('y')}", "stale state", "input"),
+        (FILLED_Y, "y = filled_in_slices(forward_slice, x); self.saved = x", "wrong derivative", "input"),
     ]),
     (TANH, None, [
-        (TANH_X, "return dy * (1 - xp.tanh(y)**2)", "activated value", "input"),
-        (TANH_X, "return dy * (1 - y)", "wrong derivative", "input"),
-        (TANH_X, "return dy * (1 + y * y)", "wrong derivative", "input"),
-        (TANH_X, "return -dy * (y * y)", "missing term", "input"),
-        (TANH_X, "return (dy * (1 - y * y)).astype('float32')", "wrong dtype", "input"),
+        (TANH_X, "xp.multiply(dy, 1 - xp.tanh(y)**2, out=dx)", "activated value", "input"),
+        (TANH_X, "xp.multiply(dy, 1 - y, out=dx)", "wrong derivative", "input"),
+        (TANH_X, "xp.multiply(dy, 1 + y * y, out=dx)", "wrong derivative", "input"),
+        (TANH_X, "xp.multiply(-dy, y * y, out=dx)", "missing term", "input"),
+        (f"{TANH_X}, dy, y)", f"{TANH_X}, dy, y).astype('float32')", "wrong dtype", "input"),
     ]),
     (NORM, None, [
-        (NORM_X, "return self.gamma.data / std * (dy - xhat * (dy * xhat).mean(axes))", "missing term", "input"),
-        (NORM_X, "return self.gamma.data / std * (dy - dy.mean(axes))", "missing term", "input"),
-        (NORM_X, "return self.gamma.data / std * dy", "missing term", "input"),
-        (NORM_X, NORM_X.replace("self.gamma.data", "1"), "varying factor", "input"),
-        (NORM_X, NORM_X.replace(" / std", ""), "varying factor", "input"),
-        (NORM_X, NORM_X.replace("std * (", "std**2 * ("), "varying factor", "input"),
-        (NORM_X, NORM_X.replace("std * (", "xp.sqrt(std**2 - self.eps) * ("), "varying factor", "input"),
-        (NORM_G, "self.gamma.grad[...] = (dy * xhat * std).sum(axes)", "varying factor", "gamma"),
-        (NORM_G, "self.gamma.grad[...] = (dy * xhat * self.gamma.data).sum(axes)", "varying factor", "gamma"),
-        (NORM_G, "self.gamma.grad[...] += (dy * xhat).sum(axes)", "accumulated", "gamma"),
+        (NORM_X, NORM_X.replace("dbeta / n", "0 * dbeta"), "missing term", "input"),
+        (NORM_X, NORM_X.replace("dgamma / (n * std)", "0 * dgamma"), "missing term", "input"),
+        (NORM_X, NORM_X.replace("dgamma / (n * std)", "0 * dgamma").replace("dbeta / n", "0 * dbeta"), "missing term",
+         "input"),
+        (NORM_X, NORM_X.replace("self.gamma.data / std", "1 / std"), "varying factor", "input"),
+        (NORM_X, NORM_X.replace("self.gamma.data / std", "self.gamma.data"), "varying factor", "input"),
+        (NORM_X, NORM_X.replace("self.gamma.data / std", "self.gamma.data / std**2"), "varying factor", "input"),
+        (NORM_X, NORM_X.replace("self.gamma.data / std", "self.gamma.data / xp.sqrt(std**2 - self.eps)"),
+         "varying factor", "input"),
+        (NORM_G, "self.gamma.grad[...] = dgamma * std", "varying factor", "gamma"),
+        (NORM_G, "self.gamma.grad[...] = dgamma * self.gamma.data", "varying factor", "gamma"),
+        (NORM_G, "self.gamma.grad[...] += dgamma", "accumulated", "gamma"),
         (NORM_B, "self.beta.grad[...] = dy.sum()", "summed over too much", "beta"),
-        ("if not from_batch:", "if False:", "extra term", "input"),
-        (NORM_EVAL, "return self.gamma.data * dy\n", "varying factor", "input"),
-        (NORM_EVAL, "return dy\n", "derivative missing", "input"),
+        ("n = x.size // x.shape[-1] if from_batch else inf", "n = x.size // x.shape[-1]", "extra term", "input"),
+        (NORM_X, NORM_X.replace(" / std)", " / (std if from_batch else 1))"), "varying factor", "input"),
+        (NORM_X, f"{NORM_X} if from_batch else dy", "derivative missing", "input"),
     ]),
     (IMAGE_NORM, None, [
-        (NORM_G, "self.gamma.grad[...] = (dy * xhat).mean(axes)", "constant factor", "gamma"),
-        (NORM_G, "self.gamma.grad[...] = (dy * xhat)[0].sum((0, 1))", "first image only", "gamma"),
-        (NORM_B, "self.beta.grad[...] = dy.mean(axes)", "constant factor", "beta"),
-        (NORM_X, NORM_X.replace("dy.mean(axes) -", "0 -"), "missing term", "input"),
-        (NORM_X, NORM_X.replace("dy - dy.mean(axes)", "dy + dy.mean(axes)"), "missing term", "input"),
-        (NORM_X, NORM_X.replace("(dy * xhat).mean(axes)", "(dy * xhat).sum(axes)"), "extra term", "input"),
-        (NORM_X, NORM_X.replace("mean(axes)", "mean(0)"), "averaged over too little", "input"),
+        (NORM_G, "self.gamma.grad[...] = dgamma / (x.size // x.shape[-1])", "constant factor", "gamma"),
+        (NORM_G, "self.gamma.grad[...] = (dy * (x - mean) / std)[0].sum((0, 1))", "first image only", "gamma"),
+        (NORM_B, "self.beta.grad[...] = dbeta / (x.size // x.shape[-1])", "constant factor", "beta"),
+        (NORM_X, NORM_X.replace("dbeta / n", "dbeta / inf"), "missing term", "input"),
+        (NORM_X, NORM_X.replace("dbeta / n", "-dbeta / n"), "missing term", "input"),
+        (NORM_X, NORM_X.replace("dgamma / (n * std)", "dgamma / std"), "extra term", "input"),
+        (NORM_X, "xhat = (x - mean) / std; trend = dy.mean(0) + xhat * (dy * xhat).mean(0); "
+                 "return self.gamma.data / std * (dy - trend)", "averaged over too little", "input"),
+    ]),
+    (IMAGE_NORM, gradient_sums, [
+        ("feature_sums(product)", "feature_sums(product[:1])", "first image only", "gamma"),
+        ("product = x[rows] - mean", "product = x[rows].copy()", "extra term", "gamma"),
+    ]),
+    (IMAGE_NORM, detrended, [
+        ("dx -= level", "dx += level", "missing term", "input"),
+        ("dx -= x * tilt", "pass", "missing term", "input"),
     ]),
     (ROW_NORM, None, [
-        (ROW_X, ROW_X.replace("- dxhat.mean(-1, keepdims=True) ", ""), "missing term", "input"),
-        (ROW_X, "return (dxhat - dxhat.mean(-1, keepdims=True)) / std", "missing term", "input"),
-        (ROW_X, "return dxhat / std", "missing term", "input"),
-        (ROW_X, ROW_X.removesuffix(" / std"), "varying factor", "input"),
-        ("self.gamma.grad[...] = (dy * xhat).sum(others)", "self.gamma.grad[...] = (dy * xhat).mean(others)",
-         "constant factor", "gamma"),
-        ("self.beta.grad[...] = dy.sum(others)", "self.beta.grad[...] = dy[0]", "first image only", "beta"),
+        (ROW_X, "xp.divide(dxhat - trend + dxhat.mean(-1, keepdims=True), std[rows], out=dx[rows])", "missing term",
+         "input"),
+        (ROW_X, "xp.divide(dxhat - dxhat.mean(-1, keepdims=True), std[rows], out=dx[rows])", "missing term", "input"),
+        (ROW_X, "xp.divide(dxhat, std[rows], out=dx[rows])", "missing term", "input"),
+        (ROW_X, "dx[rows] = dxhat - trend", "varying factor", "input"),
+        (NORM_G, "self.gamma.grad[...] = dgamma / len(dy)", "constant factor", "gamma"),
+        (NORM_B, "self.beta.grad[...] = dy[0]", "first image only", "beta"),
     ]),
     (DROPOUT, None, [
         (DROP_X, "return dy", "derivative missing", "input"),
-        (DROP_X, "return dy * (mask > 0)", "constant factor", "input"),
-        (DROP_X, "return dy * (draw_uniform(dy.shape) >= self.rate) / (1 - self.rate)", "new random numbers", "input"),
-        ("self.saved = 1.0", "self.saved = 1 - self.rate", "constant factor", "input"),
-        ("self.saved = mask", stale("mask"), "stale state", "input"),
+        (DROP_X, f"{DROP_X} * (1 - self.rate)", "constant factor", "input"),
+        (DROP_X, "return self.masked(dy, draw_key())", "new random numbers", "input"),
+        (DROP_X, f"{DROP_X} if self.training else (1 - self.rate) * dy", "constant factor", "input"),
+        ("self.saved = (key,)", stale("(key,)"), "stale state", "input"),
     ]),
     (NETWORK, None, [
         (CHAIN, f"{CHAIN[:-2]}-dy", "constant factor", "input"),

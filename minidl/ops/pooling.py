@@ -1,0 +1,95 @@
+"""Pooling: many pixels of a window become one, and the gradient of that one goes back to them.
+
+The windows, N images of H x W pixels, OH x OW places: see `minidl.ops.windows`.
+"""
+
+from functools import reduce
+from math import inf
+
+from minidl.backend import xp
+from minidl.parallel import in_slices, workspace
+
+
+def max_pool(windows, x):
+    """The largest pixel of every window, for each feature: (N, H, W, C) -> (N, OH, OW, C). Padding never wins."""
+    return pooled(windows, x, xp.maximum, border=-inf)
+
+
+def max_pool_gradient(windows, dy, x, y):
+    """dx: each dy goes to the pixel of x that was the largest, y; to the first one in reading order if several were."""
+    def shares(rows):
+        d, highest = dy[rows], y[rows]
+        waiting, share = xp.ones(d.shape, bool), workspace("share", d.shape, d.dtype)
+        for pixel in windows.offsets(windows.pad(x[rows], -inf)):
+            largest = pixel == highest
+            largest &= waiting                                       # windows whose largest pixel is not found yet
+            waiting ^= largest
+            yield xp.multiply(d, largest, out=share)
+
+    return spread(windows, dy, shares)
+
+
+def average_pool(windows, x):
+    """The average pixel of every window, padding included as zeros: (N, H, W, C) -> (N, OH, OW, C)."""
+    y, (KH, KW) = pooled(windows, x, xp.add, border=0), windows.size
+    y /= KH * KW
+    return y
+
+
+def average_pool_gradient(windows, dy):
+    """dx: every pixel of a window gets an equal share of its dy."""
+    KH, KW = windows.size
+
+    def shares(rows):
+        share = dy[rows] / (KH * KW)
+        for _ in range(KH * KW):
+            yield share
+
+    return spread(windows, dy, shares)
+
+
+def pooled(windows, x, operation, border):
+    """One number for each window: operation, such as xp.maximum, over its rows and then over its columns.
+
+    So a window of KH x KW pixels takes KH + KW - 2 operations, and those over the rows run along the image.
+    """
+    (KH, KW), (SH, SW), OH, OW = windows.size, windows.stride, windows.OH, windows.OW
+    y = xp.empty((len(x), OH, OW, x.shape[3]), x.dtype)
+
+    def pool_slice(rows):
+        padded = windows.pad(x[rows], border)
+        lines = reduce(operation, (padded[:, i:i + SH * OH:SH] for i in range(KH)))           # (n, OH, padded W, C)
+        first, *others = (lines[:, :, j:j + SW * OW:SW] for j in range(KW))                   # (n, OH, OW, C)
+        out = y[rows]
+        if not others:
+            out[...] = first
+        for other in others:
+            first = operation(first, other, out=out)
+
+    in_slices(pool_slice, len(x), 2 * x[:1].nbytes)
+    return y
+
+
+def spread(windows, dy, shares):
+    """The images to which shares(rows) gives, for each pixel of the window in reading order, what of dy it gets."""
+    (KH, KW), (SH, SW), C = windows.size, windows.stride, dy.shape[3]
+    dx = xp.empty((len(dy), windows.H, windows.W, C), dy.dtype)
+    whole = windows.padded == (windows.H, windows.W)                 # no padding: the images themselves are filled
+    apart = KH <= SH and KW <= SW                                    # no pixel lies in two windows
+    tiled = whole and (KH, KW) == (SH, SW) and windows.padded == (windows.OH * SH, windows.OW * SW)
+
+    def spread_slice(rows):
+        images = dx[rows]
+        target = images if whole else workspace("padded gradient", (len(images), *windows.padded, C), dy.dtype)
+        if not tiled:
+            target[...] = 0
+        for pixels, share in zip(windows.offsets(target), shares(rows), strict=True):
+            if apart:
+                pixels[...] = share
+            else:
+                pixels += share
+        if not whole:
+            images[...] = windows.crop(target)
+
+    in_slices(spread_slice, len(dy), 2 * dx[:1].nbytes)
+    return dx
