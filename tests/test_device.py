@@ -304,8 +304,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def lesson_on_the_stand_in(context, *flags, **environment):
-    argv = [str(ROOT / "lessons" / "02_vanishing_gradient.py"), *map(str, flags)]
+LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
+
+
+def lesson_on_the_stand_in(lesson, context, *flags, **environment):
+    argv = [str(lesson), *map(str, flags)]
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MINIDL_")}
     code = START.format(tests=str(ROOT / "tests"), root=str(ROOT), context=context, argv=argv)
     return subprocess.run([sys.executable, "-c", code], env=clean | {"MPLBACKEND": "agg"} | environment, cwd=ROOT,
@@ -315,8 +318,8 @@ def lesson_on_the_stand_in(context, *flags, **environment):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_lesson_says_what_is_missing_without_a_traceback(fault, tmp_path):
     for flags, environment in ((["--backend", "cupy"], {}), ([], {"MINIDL_BACKEND": "cupy"})):
-        done = lesson_on_the_stand_in(f"standin.faults.broken({fault!r})", "--fast", "--out", tmp_path, *flags,
-                                      **environment)
+        done = lesson_on_the_stand_in(LESSONS[0], f"standin.faults.broken({fault!r})", "--fast", "--out", tmp_path,
+                                      *flags, **environment)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr, done.stderr
         place, message = done.stderr.strip().splitlines()
@@ -325,7 +328,9 @@ def test_a_lesson_says_what_is_missing_without_a_traceback(fault, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lesson_runs_on_the_stand_in(tmp_path):
-    done = lesson_on_the_stand_in("standin.installed()", "--fast", "--strict", "--backend", "cupy", "--out", tmp_path)
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs_on_the_stand_in(lesson, tmp_path):
+    done = lesson_on_the_stand_in(lesson, "standin.installed()", "--fast", "--strict", "--backend", "cupy", "--out",
+                                  tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "cupy backend" in done.stdout
