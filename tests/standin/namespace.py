@@ -189,7 +189,8 @@ def built():
     own = {each.__name__: each for each in (asarray, array, ascontiguousarray, asnumpy, empty, empty_like,
                                             get_array_module, ndarray, ElementwiseKernel,
                                             ReductionKernel)}
-    own |= {"asanyarray": asarray, "ufunc": UFunc, "RawKernel": not_here("RawKernel"), "RawModule": not_here("RawModule")}
+    own |= {"asanyarray": asarray, "ufunc": UFunc}
+    own |= {name: not_here(name) for name in ("RawKernel", "RawModule")}
     own |= dict.fromkeys(("get_default_memory_pool", "get_default_pinned_memory_pool"), Pool)
     contents = {}
     for name, kind in RECORDED["names"].items():
