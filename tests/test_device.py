@@ -23,6 +23,7 @@ from minidl.backend import draw_permutation, to_cpu, xp
 from minidl.datasets import Standardize, scale_to_unit
 from minidl.errors import BackendError, UserError
 from minidl.layers import GELU, BatchNorm, Conv2D, Dense, Dropout, Flatten, LayerNorm, MaxPool2D, ReLU
+from minidl.lesson import _say_user_errors_in_one_line
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp
 from minidl.regularizers import L1, L2
@@ -289,6 +290,18 @@ def test_a_batch_too_large_for_the_memory_of_the_cpu(monkeypatch):
     monkeypatch.setattr(model, "forward", lambda x: np.empty((1 << 62,), np.uint8))
     with pytest.raises(BackendError, match="fit: a batch of 1 does not fit into the CPU's memory.*a smaller model"):
         fit(model, SGD(model.parameters(), lr=0.1), IMAGES, LABELS, 1, batch_size=1, prepare=scale_to_unit)
+
+
+def test_a_lesson_s_own_loop_that_runs_out_of_memory_says_so(gpu, capsys):
+    try:
+        with standin.memory_limit(10):
+            xp.zeros(100)
+    except MemoryError:
+        _say_user_errors_in_one_line(*sys.exc_info())
+    place, message = capsys.readouterr().err.strip().splitlines()
+    assert place.endswith("OutOfMemoryError") and "test_device.py, line" in place
+    assert message.startswith("no room in memory (Out of memory allocating 800 bytes")
+    assert "Take smaller batches" in message
 
 
 # ---------------------------------------------------------------------------------------------------------- lessons
