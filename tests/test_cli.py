@@ -286,7 +286,7 @@ def described(out):
 @pytest.mark.parametrize(("fault", "part"), [
     ("no package", f'{sys.executable} -m pip install "cupy-cuda12x[ctk]"'), ("no driver", "nvidia-smi"),
     ("old driver", "the NVIDIA driver is for CUDA 11.4, too old for this CuPy"), ("no device", "CUDA_VISIBLE_DEVICES"),
-    ("no libraries", "libcublas.so.12"), ("no compiler", "libnvrtc.so.12")])
+    ("no libraries", "libcublasLt.so.12"), ("no compiler", "libnvrtc.so.12")])
 def test_doctor_names_what_the_gpu_lacks(capsys, monkeypatch, fault, part, named):
     """A fault where somebody asks for the GPU; otherwise a remark."""
     with standin.faults.broken(fault):

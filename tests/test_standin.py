@@ -37,7 +37,7 @@ REFUSED = {
     "np.maximum of both": (lambda: np.maximum(x, host), TypeError, "Unsupported type"),
     "concatenate of both": (lambda: cupy.concatenate([x, host]), TypeError, "Unsupported type"),
     "device = host": (lambda: x.__setitem__(slice(None), host), ValueError, "non-scalar numpy.ndarray"),
-    "device = list": (lambda: x.__setitem__(0, [1, 2, 3, 4]), TypeError, "a list cannot be assigned"),
+    "device = list": (lambda: x.__setitem__(0, [1, 2, 3, 4]), ValueError, "non-scalar numpy.ndarray"),
     "host = device": (lambda: host.copy().__setitem__(slice(None), x), TypeError, "Implicit conversion"),
     "a list in a sum": (lambda: x + [1, 2, 3, 4], TypeError, "Unsupported type <class 'list'>"),
     "out= on the host": (lambda: cupy.exp(x, out=host), TypeError, "must be of ArrayType"),

@@ -35,7 +35,7 @@ def no_device():
 
 def no_libraries():
     return mock.patch.object(standin.cupy.ndarray, "__matmul__", raising(ImportError(
-        "libcublas.so.12: cannot open shared object file: No such file or directory")))
+        'Failure finding "libcublasLt.so.13 or libcublasLt.so.12": No such file: libcublasLt.so.12')))
 
 
 def no_compiler():
