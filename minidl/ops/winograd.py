@@ -81,8 +81,8 @@ class Winograd:
         return int(self.height * self.width * arrays * np.dtype(dtype).itemsize)
 
     def at_least(self, weights):
-        """Bytes that a slice should have at least, to be worth reading the weights and many calls."""
-        return max(2 * weights.nbytes, SLICE_BYTES)
+        """Bytes that a slice should have at least, to be worth many calls and a gradient of the weights of its own."""
+        return max(8 * weights.nbytes, SLICE_BYTES)
 
     def weights(self, W):
         """U = G W Gᵀ: (KH, KW, C, F) -> (n*n, C, F)."""
