@@ -4,6 +4,7 @@
 PYTHON ?= python3
 LESSON ?= 02
 FLAGS ?=
+BACKEND ?=
 python = .venv/bin/python
 ready = .venv/.ready
 
@@ -13,7 +14,8 @@ help:
 	@echo "make lesson                    run the lesson on vanishing gradients (pictures go to runs/)"
 	@echo "make lesson LESSON=03          run another lesson of the folder lessons/"
 	@echo "make lesson FLAGS='--data cifar10 --seeds 3'    hand flags to it; --help lists them"
-	@echo "make test                      run the tests"
+	@echo "make test                      run the tests, on NumPy and on a stand-in for CuPy"
+	@echo "make test BACKEND=cupy         the same on a GPU; what is missing for it is said in one sentence"
 	@echo "make test-slow                 run the slow tests (whole lessons, trained networks)"
 	@echo "make lint                      check the style of the code"
 	@echo "make bench                     time a training step against PyTorch and DeZero (FLAGS=--quick is faster)"
@@ -23,7 +25,7 @@ lesson: $(ready)
 	@$(python) lessons/$(LESSON)_*.py $(FLAGS)
 
 test: $(ready)
-	$(python) -m pytest -q -rs -m "not slow" $(FLAGS)
+	$(python) -m pytest -q -rs -m "not slow" $(if $(BACKEND),--backend $(BACKEND)) $(FLAGS)
 
 test-slow: $(ready)
 	$(python) -m pytest -q -m slow $(FLAGS)

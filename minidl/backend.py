@@ -10,6 +10,8 @@ initial weights, the same shuffles and the same dropout masks on both.
 
 import contextlib
 import os
+import shlex
+import sys
 
 import numpy as np
 
@@ -48,15 +50,24 @@ _state = _State()
 
 # ---------------------------------------------------------------------------------------------- which array library
 
-def use(name):
+def use(name, tf32=False):
     """Compute with the array library `name`: "numpy" (CPU) or "cupy" (an NVIDIA GPU).
+
+    tf32: let the GPU multiply float32 matrices with factors rounded to 11 binary digits instead of 24: several times
+        faster, and exact to three decimal digits instead of seven. It adds up in float32 all the same. For training
+        on an A100 or newer; not for comparing numbers. The next `use` without it takes it back.
 
     Models and arrays made earlier stay where they are: choose first, then build. Raises BackendError, which says what
     is missing and the command that cures it; it never falls back to another library by itself.
     """
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}: expected one of {', '.join(BACKENDS)}")
+    if tf32 and name != "cupy":
+        raise BackendError(f"use({name!r}, tf32=True): TF32 is a mode of NVIDIA GPUs, which the {name} backend does "
+                           f"not compute on. Leave tf32 out, or write use(\"cupy\", tf32=True)")
     library = np if name == "numpy" else _probed_cupy()
+    if name == "cupy":
+        _choose_products(library, tf32)
     vars(xp).clear()
     vars(xp).update((key, value) for key, value in vars(library).items()
                     if not key.startswith("_") and key != "random")
@@ -79,29 +90,53 @@ def _start():
     use(name)
 
 
+_NO_DEVICE = ("CuPy and the driver are there, but no GPU is visible to this program. Is CUDA_VISIBLE_DEVICES set to "
+              "nothing? Show the devices with:  nvidia-smi -L")
+
+
 def _probed_cupy():
     """Import CuPy and prove in three steps that it can compute; the first step that fails names its cure."""
+    install = (f"With a CUDA 12 driver run:  {shlex.quote(sys.executable)} -m pip install \"cupy-cuda12x[ctk]\"   "
+               f"(CUDA 13: \"cupy-cuda13x[ctk]\"; nvidia-smi shows which)")
     try:
         import cupy
     except ImportError as reason:
-        raise BackendError(f"the cupy backend needs the CuPy package, which cannot be imported ({reason}). With a "
-                           f"CUDA 12 driver run:  pip install cupy-cuda12x   (CUDA 13: cupy-cuda13x)") from reason
+        raise BackendError(f"the cupy backend needs the CuPy package, which cannot be imported ({reason}). "
+                           f"{install}") from reason
     try:
         devices = cupy.cuda.runtime.getDeviceCount()
     except Exception as reason:
-        raise BackendError(f"CuPy is installed but finds no usable NVIDIA driver ({reason}). Install or update the "
-                           f"driver, then look at the output of:  nvidia-smi") from reason
+        if "cudaErrorNoDevice" in str(reason):
+            raise BackendError(_NO_DEVICE) from reason
+        raise BackendError(f"CuPy is installed but finds no usable NVIDIA driver ({_in_one_line(reason)}). Install or "
+                           f"update the driver, then look at the output of:  nvidia-smi") from reason
     if devices == 0:
-        raise BackendError("CuPy and the driver are there, but no GPU is visible to this program. Is CUDA_VISIBLE_"
-                           "DEVICES set to nothing? Show the devices with:  nvidia-smi -L")
+        raise BackendError(_NO_DEVICE)
     try:
         square = cupy.ones((8, 8), dtype=cupy.float32)
         float((square @ square).sum())  # needs cuBLAS and the run-time compiler, which the driver does not bring
     except Exception as reason:
         raise BackendError(f"the GPU answers, but a product of two small matrices failed: CUDA's libraries are "
-                           f"missing or broken ({reason}). With a CUDA 12 driver run:  pip install "
-                           f"'cupy-cuda12x[ctk]'   (CUDA 13: 'cupy-cuda13x[ctk]')") from reason
+                           f"missing or broken ({_in_one_line(reason)}). {install}") from reason
     return cupy
+
+
+def _choose_products(cupy, tf32):
+    """Have float32 products computed from TF32 factors, or from float32 ones again.
+
+    CuPy's public switch, the environment variable CUPY_TF32, is read once, at the first product; this is what it sets.
+    """
+    from cupy._core import _routines_linalg as products
+    capability = cupy.cuda.Device().compute_capability
+    if tf32 and int(capability) < 80:
+        raise BackendError(f"use(\"cupy\", tf32=True): expected a GPU of compute capability 8.0 (A100) or newer, this "
+                           f"one has {capability[:-1]}.{capability[-1]}. Leave tf32 out")
+    products.set_compute_type("f", products.COMPUTE_TYPE_TF32 if tf32 else products.COMPUTE_TYPE_DEFAULT)
+
+
+def _in_one_line(reason):
+    """What an exception says, without line breaks, and cut where it becomes a page."""
+    return " ".join(str(reason).split())[:300]
 
 
 def asarray(a):
@@ -112,7 +147,28 @@ def asarray(a):
 
 def to_cpu(a):
     """`a` as a NumPy array, from whichever device it lies on (for pictures, files and prints)."""
-    return np.asarray(a.get() if hasattr(a, "get") and hasattr(a, "device") else a)
+    return np.asarray(a if on_cpu(a) else a.get())
+
+
+def on_cpu(a):
+    """Whether the numbers of `a` can be looked at for nothing; for those on a GPU, the CPU waits until it is done."""
+    return not (hasattr(a, "get") and hasattr(a, "device"))
+
+
+def kind_of(a):
+    """What kind of thing `a` is, for errors: numpy.ndarray, cupy.ndarray, builtins.list."""
+    return f"{type(a).__module__}.{type(a).__name__}"
+
+
+@contextlib.contextmanager
+def memory_for(what, cure):
+    """Inside the block, an array that finds no room, on the CPU or on the GPU, raises one sentence with its cure."""
+    try:
+        yield
+    except MemoryError as reason:  # CuPy's OutOfMemoryError is one, too
+        place = "CPU's" if backend_name() == "numpy" else "GPU's"
+        raise BackendError(f"{what} does not fit into the {place} memory ({_in_one_line(reason).rstrip('.')}). "
+                           f"{cure}") from reason
 
 
 # ------------------------------------------------------------------------------------------------------- precision

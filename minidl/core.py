@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from minidl.backend import xp
+from minidl.backend import backend_name, kind_of, xp
 from minidl.errors import ShapeError, UserError
 
 
@@ -177,10 +177,10 @@ class Layer:
         return shape
 
     def check(self, x):
-        """Raise a ShapeError unless x is a batch of inputs of the shape that the layer was built for."""
-        if not isinstance(x, xp.ndarray) or x.dtype.kind != "f":
-            got = f"{x.dtype} numbers" if isinstance(x, xp.ndarray) else f"{type(x).__module__}.{type(x).__name__}"
-            raise UserError(f"{self.label()}: expected an array of fractional numbers, got {got}. "
+        """Raise an error unless x is a batch of inputs of the shape that the layer was built for."""
+        self.check_kind(x, "x")
+        if x.dtype.kind != "f":
+            raise UserError(f"{self.label()}: expected an array of fractional numbers, got {x.dtype} numbers. "
                             f"Pass minidl.asarray(x), pixels as minidl.asarray(x / 255)")
         if self.input_shape is None:
             raise UserError(f"{self.label()} is not built yet: call build(input_shape) first, for this input "
@@ -194,6 +194,12 @@ class Layer:
             else:
                 cure = "A layer is built for one shape: build it anew for another"
             raise ShapeError(f"{self.label()}: expected input of shape ({expected}), got {tuple(x.shape)}. {cure}")
+
+    def check_kind(self, array, what):
+        """Raise an error unless this is an array of the backend in use; `what` names it there."""
+        if not isinstance(array, xp.ndarray):
+            raise UserError(f"{self.label()}: expected an array of the {backend_name()} backend, got "
+                            f"{kind_of(array)}. Pass minidl.asarray({what})")
 
     def __repr__(self):
         return f"{type(self).__name__}()"

@@ -87,7 +87,9 @@ def _say_user_errors_in_one_line(kind, error, trace):
     if issubclass(kind, KeyboardInterrupt):
         print("\nstopped", file=sys.stderr)
         return
-    if not issubclass(kind, UserError):
+    if issubclass(kind, MemoryError):  # outside of fit and evaluate, which name their batch size
+        error = f"no room in memory ({error}). Take smaller batches, or --fast"
+    elif not issubclass(kind, UserError):
         sys.__excepthook__(kind, error, trace)
         return
     place = traceback.extract_tb(trace)[0]

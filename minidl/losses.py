@@ -3,7 +3,7 @@
 `forward(scores, target)` returns the mean over the batch, `backward()` the gradient with respect to the scores.
 """
 
-from minidl.backend import asarray, xp
+from minidl.backend import asarray, backend_name, kind_of, on_cpu, to_cpu, xp
 from minidl.core import in_range
 from minidl.errors import ShapeError, UserError
 
@@ -82,6 +82,7 @@ class MeanSquaredError(Loss):
     """
 
     def forward(self, scores, target):
+        check_kind(scores)
         target = asarray(target).astype(scores.dtype, copy=False)
         if target.shape != scores.shape:
             cure = "One column is (N, 1): take target.reshape(-1, 1)" if scores.size == target.size else \
@@ -97,12 +98,24 @@ class MeanSquaredError(Loss):
         return distance * (2 / distance.size)
 
 
+def check_kind(scores):
+    """Raise an error unless the scores are an array of the backend in use."""
+    if not isinstance(scores, xp.ndarray):
+        raise UserError(f"scores: expected an array of the {backend_name()} backend, got {kind_of(scores)}. Pass "
+                        f"minidl.asarray(scores)")
+
+
 def checked_labels(labels, scores):
-    """The labels as an array of the backend, after checking that each is the number of a class."""
+    """The labels as an array of the backend, after checking that each is the number of a class.
+
+    Labels that lie on a GPU are taken at their word, because to look at them the CPU would have to wait for the GPU, in
+    every step of a training: `fit` and `evaluate` look at all of them once, before they begin.
+    """
+    check_kind(scores)
     if scores.ndim != 2:
         raise ShapeError(f"scores: expected one row per image, (N, classes); got shape {tuple(scores.shape)}. "
                          f"Is a Flatten() or a last Dense layer missing?")
-    labels = asarray(labels)
+    given, labels = labels, asarray(labels)
     N, classes = scores.shape
     if labels.shape != (N,):
         cure = "One-hot rows become numbers by labels.argmax(axis=1)" if labels.ndim == 2 else \
@@ -111,9 +124,20 @@ def checked_labels(labels, scores):
     if labels.dtype.kind not in "iu":
         raise UserError(f"labels: expected whole numbers from 0 to {classes - 1}, got {labels.dtype}. "
                         f"Convert them with labels.astype(int)")
-    lowest, highest = (int(labels.min()), int(labels.max())) if N else (0, 0)
+    if on_cpu(given):
+        check_range(*lowest_and_highest(given), classes)
+    return labels
+
+
+def lowest_and_highest(labels):
+    """The smallest and the largest label; 0 and 0 of what are no whole numbers. Waits until a GPU is done with them."""
+    numbers = to_cpu(labels)
+    return (int(numbers.min()), int(numbers.max())) if numbers.size and numbers.dtype.kind in "iu" else (0, 0)
+
+
+def check_range(lowest, highest, classes):
+    """Raise an error unless labels from `lowest` to `highest` are numbers of so many classes."""
     if lowest < 0 or highest >= classes:
         wrong = lowest if lowest < 0 else highest
         raise UserError(f"labels: {wrong} is not the number of a class; {classes} scores per image mean the classes "
                         f"0 to {classes - 1}. Does the last layer need more units, or do the labels start at 1?")
-    return labels

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from minidl.backend import backend_name, float_type, random_state, restore_random_state, to_cpu, xp
+from minidl.backend import backend_name, float_type, kind_of, random_state, restore_random_state, to_cpu, xp
 from minidl.core import Layer, positive_integer
 from minidl.errors import DataError, ShapeError, UserError
 from minidl.parallel import filled_in_slices, in_slices
@@ -52,17 +52,20 @@ class Container(Layer):
 
     def check(self, x):
         """The model's door: x must be an array of the backend in use, of the model's precision and input shape."""
-        if not isinstance(x, xp.ndarray):
-            raise UserError(f"{self.label()}: expected an array of the {backend_name()} backend, got "
-                            f"{type(x).__module__}.{type(x).__name__}. Pass minidl.asarray(x)")
-        expected = next((parameter.data.dtype for parameter in self.parameters()), x.dtype)
+        self.check_kind(x, "x")
+        first = next((parameter.data for parameter in self.parameters()), x)
+        if not isinstance(first, xp.ndarray):
+            raise UserError(f"{self.label()}: its parameters are of the kind {kind_of(first)}, but the backend in "
+                            f"use now is {backend_name()}. Call minidl.use(...) first, then build the model")
+        expected = first.dtype
         if x.dtype.kind == "f" and x.dtype != expected:
             raise UserError(f"{self.label()}: expected an array of {expected}, as the model's parameters are, got "
                             f"{x.dtype}. Pass x.astype(\"{expected}\"), or minidl.asarray(x) for the precision in use")
         super().check(x)
 
     def check_gradient(self, dy):
-        """The model's back door: dy must have the shape of the output."""
+        """The model's back door: dy must be an array of the backend in use, of the shape of the output."""
+        self.check_kind(dy, "dy")
         if self.output_shape is not None and dy.shape[1:] != self.output_shape:
             expected = ", ".join(["N", *map(str, self.output_shape)])
             raise ShapeError(f"{self.label()}: backward expected dy of the output's shape ({expected}), "

@@ -6,14 +6,15 @@
                       optimizer.step()
 """
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 from math import ceil, isfinite
 
-from minidl.backend import asarray, draw_permutation
+from minidl.backend import asarray, draw_permutation, memory_for
 from minidl.core import positive_integer
 from minidl.errors import ShapeError
-from minidl.losses import SoftmaxCrossEntropy, checked_labels
+from minidl.losses import SoftmaxCrossEntropy, check_range, checked_labels, lowest_and_highest
 
 
 @dataclass
@@ -36,7 +37,8 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
         schedule=None, augment=None):
     """Train a model: `epochs` times through all of x, in a new random order each time.
 
-    x: (N, ...) images or vectors    y: (N,) labels    test: (x_test, y_test), evaluated after every epoch, or None
+    x: (N, ...) images or vectors    y: (N,) labels    test: (x_test, y_test), evaluated after every epoch, or None;
+        all of them move to the device that computes, once, and bytes stay bytes there until their batch is due
     loss: SoftmaxCrossEntropy() unless given
     prepare: turns a batch of x into the model's input, such as Standardize(x_train); x itself may stay uint8
     report: is called with one line per epoch; None for silence
@@ -50,15 +52,14 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     """
     loss = SoftmaxCrossEntropy() if loss is None else loss
     epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
-    x, y = asarray(x), asarray(y)  # the whole data set moves to the device that computes; bytes stay bytes
-    if len(x) != len(y) or not len(x):
-        raise ShapeError(f"fit: expected as many labels as images, and at least one; got {len(x)} images and "
-                         f"{len(y)} labels")
+    x, y, labels_seen = moved("fit", x, y)
     classifies = y.dtype.kind in "iu"
+    compares_labels = classifies and getattr(loss, "target", None) == "labels"
     history = History()
     step, steps = 0, epochs * ceil(len(x) / batch_size)
-    model.input_gradient = False  # nobody trains the images
-    try:
+    if test is not None and classifies:
+        *test, _ = moved("fit, test", *test)
+    with training_the_parameters_alone(model), memory_for(f"fit: a batch of {batch_size}", smaller(batch_size)):
         for _ in range(epochs):
             start, total, right = time.perf_counter(), 0, 0
             model.train()
@@ -69,7 +70,9 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
                     optimizer.lr = schedule(step / steps)
                 images, labels = x[rows], y[rows]
                 scores = model.forward(prepare(images if augment is None else augment(images)))
-                total += loss.forward(scores, labels) * len(rows)
+                if compares_labels and scores.ndim == 2:
+                    check_range(*labels_seen, scores.shape[1])
+                total += loss.forward(scores, labels) * len(rows)  # stays where it is: nothing waits for a GPU here
                 if classifies:
                     right += (scores.argmax(axis=1) == labels).sum()
                 model.backward(loss.backward())
@@ -89,26 +92,55 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
                 if report:
                     report("the loss is no longer a number: training stopped. Try a smaller learning rate")
                 break
-    finally:
-        model.input_gradient = True
     return history
 
 
 def evaluate(model, x, y, batch_size=500, prepare=asarray):
     """The share of images that the model classifies rightly, in evaluation mode; the mode before is put back."""
-    x, y = asarray(x), asarray(y)
-    if len(x) != len(y) or not len(x):
-        raise ShapeError(f"evaluate: expected as many labels as images, and at least one; got {len(x)} images and "
-                         f"{len(y)} labels")
-    modes = [(layer, layer.training, layer.keeping) for layer in model.walk()]
-    model.eval()
+    x, y, labels_seen = moved("evaluate", x, y)
     right = 0
-    try:
+    with evaluation_mode(model), memory_for(f"evaluate: a batch of {batch_size}", smaller(batch_size)):
         for first in range(0, len(x), batch_size):
             rows = slice(first, first + batch_size)
             scores = model.forward(prepare(x[rows]))
             right += (scores.argmax(axis=1) == checked_labels(y[rows], scores)).sum()
+            check_range(*labels_seen, scores.shape[1])
+        return float(right) / len(x)
+
+
+def moved(who, x, y):
+    """x and y on the device that computes, and the smallest and the largest label, which are looked at only here."""
+    with memory_for(f"{who}: the data set", "Take fewer images, or compute on the CPU by minidl.use(\"numpy\")"):
+        labels_seen = lowest_and_highest(y)
+        x, y = asarray(x), asarray(y)
+    if len(x) != len(y) or not len(x):
+        raise ShapeError(f"{who}: expected as many labels as images, and at least one; got {len(x)} images and "
+                         f"{len(y)} labels")
+    return x, y, labels_seen
+
+
+def smaller(batch_size):
+    """The cure where a batch does not fit into memory."""
+    return f"Take a smaller batch_size, such as {batch_size // 2}" if batch_size > 1 else "Take a smaller model"
+
+
+@contextlib.contextmanager
+def training_the_parameters_alone(model):
+    """Inside the block, the model's backward leaves out the gradient of the images, which nobody trains."""
+    model.input_gradient = False
+    try:
+        yield
+    finally:
+        model.input_gradient = True
+
+
+@contextlib.contextmanager
+def evaluation_mode(model):
+    """Inside the block, the model is in evaluation mode; after it, each of its layers in the mode before."""
+    modes = [(layer, layer.training, layer.keeping) for layer in model.walk()]
+    model.eval()
+    try:
+        yield
     finally:
         for layer, training, keeping in modes:
             layer.training, layer.keeping = training, keeping
-    return float(right) / len(x)

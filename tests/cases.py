@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl import Concat, Residual, Sequential
+from minidl.backend import to_cpu, xp
 from minidl.layers import (
     GELU,
     AveragePool2D,
@@ -45,16 +46,22 @@ class Case:
         layer.build(self.shape[1:])
         draw = np.random.default_rng(7)
         for parameter in layer.parameters():
-            parameter.data[...] += 0.3 * draw.standard_normal(parameter.data.shape)
+            parameter.data[...] += on_device(0.3 * draw.standard_normal(parameter.data.shape))
         for part in layer.walk():
             for name in part.statistics:
-                getattr(part, name)[...] += 0.5 * draw.random(getattr(part, name).shape)
+                getattr(part, name)[...] += on_device(0.5 * draw.random(getattr(part, name).shape))
         if self.mode == "frozen":
             freeze(layer)
         return layer
 
     def x(self, dtype=np.float64, seed=1):
-        return tie_free(self.shape, seed).astype(dtype)
+        """A batch of inputs, on the device that computes."""
+        return on_device(tie_free(self.shape, seed).astype(dtype))
+
+
+def on_device(array):
+    """A NumPy array as one of the backend in use; its dtype stays, where `minidl.asarray` gives the one in use."""
+    return xp.asarray(array)
 
 
 def freeze(layer):
@@ -144,7 +151,7 @@ CASES = [
 
 def assert_close(got, expected, what, rtol=1e-12, atol=0.0):
     """Equal within atol + rtol * the largest expected value; otherwise the worst place, with both values."""
-    got, expected = np.asarray(got), np.asarray(expected)
+    got, expected = to_cpu(got), to_cpu(expected)
     assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
     if not got.size:
         return
@@ -158,7 +165,7 @@ def assert_close(got, expected, what, rtol=1e-12, atol=0.0):
 
 
 def assert_same_bits(got, expected, what):
-    got, expected = np.asarray(got), np.asarray(expected)
+    got, expected = to_cpu(got), to_cpu(expected)
     assert (got.shape, got.dtype) == (expected.shape, expected.dtype), f"{what}: {got.shape} {got.dtype}"
     different = np.argwhere((got != expected) & ~(np.isnan(got) & np.isnan(expected)))
     assert not len(different), (f"{what}{different[0].tolist()}: {got[tuple(different[0])]!r} is not exactly "

@@ -19,6 +19,9 @@ EVERY = [Flip(0.5, 0.5), Shift(0.3), Shift(2, "edge"), Shift(0.3, "reflect"), Cr
          Affine(90, 3, (0.5, 2), "reflect"), Chain([Flip(), Shift(0.1), Rotate(10), ChannelShift(9)])]
 
 
+pytestmark = pytest.mark.usefixtures("device")
+
+
 @pytest.fixture(autouse=True)
 def same_draws():
     minidl.seed(1)

@@ -5,11 +5,12 @@ import os
 import subprocess
 import sys
 import threading
-import types
 
 import numpy as np
 import pytest
+import standin
 from cases import CASES, assert_close, assert_same_bits, assert_says
+from standin.faults import broken
 
 import minidl
 from minidl import backend, parallel
@@ -27,60 +28,75 @@ def python(code, **environment):
 # ----------------------------------------------------------------------------------------- which library, which faults
 
 
-def fake_cupy(devices=1, device_error=None, product_error=None):
-    """A module that looks like CuPy up to the point where something is broken; NumPy does its arithmetic."""
-    fake = types.ModuleType("cupy")
-
-    def count():
-        if device_error:
-            raise device_error
-        return devices
-
-    def ones(shape, dtype):
-        if product_error:
-            raise product_error
-        return np.ones(shape, dtype)
-
-    fake.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=count))
-    fake.ones, fake.float32, fake.asarray, fake.exp, fake.ndarray = ones, np.float32, np.asarray, np.exp, np.ndarray
-    fake.only_in_cupy, fake.random = object(), np.random
-    return fake
+INSTALL = [f'{sys.executable} -m pip install "cupy-cuda12x[ctk]"', 'CUDA 13: "cupy-cuda13x[ctk]"']
 
 
-@pytest.mark.parametrize(("fake", "parts"), [
-    (None, ["needs the CuPy package", "pip install cupy-cuda12x", "cupy-cuda13x"]),
-    (fake_cupy(device_error=RuntimeError("cudaErrorInsufficientDriver")),
-     ["no usable NVIDIA driver", "cudaErrorInsufficientDriver", "nvidia-smi"]),
-    (fake_cupy(devices=0), ["no GPU is visible", "CUDA_VISIBLE_DEVICES", "nvidia-smi -L"]),
-    (fake_cupy(product_error=RuntimeError("libnvrtc.so.12: cannot open")),
-     ["CUDA's libraries are missing", "libnvrtc.so.12", "pip install 'cupy-cuda12x[ctk]'", "cupy-cuda13x[ctk]"]),
-    (fake_cupy(product_error=OSError("libcublas.so")), ["CUDA's libraries are missing", "libcublas.so"]),
-], ids=["no package", "no driver", "no device", "no compiler", "no libraries"])
-def test_what_is_missing_for_cupy(fake, parts, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", fake)   # None makes `import cupy` fail
+@pytest.mark.parametrize(("fault", "parts"), [
+    ("no package", ["needs the CuPy package", *INSTALL]),
+    ("no driver", ["no usable NVIDIA driver", "cudaErrorInsufficientDriver", "nvidia-smi"]),
+    ("no device", ["no GPU is visible", "CUDA_VISIBLE_DEVICES", "nvidia-smi -L"]),
+    ("no compiler", ["CUDA's libraries are missing", "libnvrtc.so.12", *INSTALL]),
+    ("no libraries", ["CUDA's libraries are missing", "libcublas.so.12", *INSTALL])])
+def test_what_is_missing_for_cupy(fault, parts):
+    minidl.use("numpy")
     before = dict(vars(xp))
-    with pytest.raises(BackendError) as caught:
+    with broken(fault), pytest.raises(BackendError) as caught:
         minidl.use("cupy")
     assert_says(caught, *parts)
+    assert "\n" not in str(caught.value), "one sentence, on one line"
     assert minidl.backend_name() == "numpy"
     assert vars(xp) == before, "after a failure everything stays as it was"
     assert xp.exp is np.exp
 
 
-def test_use_refills_the_namespace_that_everybody_imported(monkeypatch):
-    fake = fake_cupy()
-    monkeypatch.setitem(sys.modules, "cupy", fake)
+def test_a_driver_that_counts_no_device(monkeypatch):
+    with standin.installed() as cupy:
+        monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 0)
+        with pytest.raises(BackendError, match="no GPU is visible"):
+            minidl.use("cupy")
+
+
+def test_use_refills_the_namespace_that_everybody_imported():
     from minidl.layers import activation
-    minidl.use("cupy")
-    assert minidl.backend_name() == "cupy"
-    assert activation.xp is xp
-    assert xp.only_in_cupy is fake.only_in_cupy
-    with pytest.raises(AttributeError, match="cupy has no function 'tanh'"):
-        _ = xp.tanh
-    minidl.use("numpy")
+    with standin.installed() as cupy:
+        minidl.use("cupy")
+        assert minidl.backend_name() == "cupy"
+        assert activation.xp is xp
+        assert xp.asnumpy is cupy.asnumpy
+        with pytest.raises(AttributeError, match="cupy has no function 'vecdot'"):
+            _ = xp.vecdot
+        minidl.use("numpy")
     assert xp.tanh is np.tanh
-    with pytest.raises(AttributeError, match="numpy has no function 'only_in_cupy'"):
-        _ = xp.only_in_cupy
+    with pytest.raises(AttributeError, match="numpy has no function 'asnumpy'"):
+        _ = xp.asnumpy
+
+
+# --------------------------------------------------------------------------------------------------------------- TF32
+
+
+def test_tf32_is_set_and_taken_back():
+    with standin.installed() as cupy:
+        products = cupy._core._routines_linalg
+        for tf32, kind in ((True, products.COMPUTE_TYPE_TF32), (False, products.COMPUTE_TYPE_DEFAULT)):
+            minidl.use("cupy", tf32=tf32)
+            assert products.get_compute_type("f") == kind
+            assert products.get_compute_type("d") == products.COMPUTE_TYPE_DEFAULT
+        minidl.use("cupy", tf32=True)
+        minidl.use("cupy")
+        assert products.get_compute_type("f") == products.COMPUTE_TYPE_DEFAULT
+
+
+def test_tf32_where_there_is_none(monkeypatch):
+    with pytest.raises(BackendError) as caught:
+        minidl.use("numpy", tf32=True)
+    assert_says(caught, "TF32 is a mode of NVIDIA GPUs", "Leave tf32 out", 'use("cupy", tf32=True)')
+    with standin.installed() as cupy:
+        monkeypatch.setattr(cupy.cuda.Device, "compute_capability", "75")
+        with pytest.raises(BackendError) as caught:
+            minidl.use("cupy", tf32=True)
+        assert_says(caught, "8.0 (A100) or newer, this one has 7.5", "Leave tf32 out")
+        assert minidl.backend_name() == "numpy"
+        minidl.use("cupy")
 
 
 def test_random_numbers_of_the_library_are_left_out():

@@ -132,7 +132,7 @@ def golden():
 
 
 @pytest.mark.parametrize(("kind", "case", "dtype"), EVERYTHING)
-def test_equals_the_golden_file(kind, case, dtype, golden):
+def test_equals_the_golden_file(kind, case, dtype, golden, device):
     start = f"{case.name}/{dtype}/"
     theirs = {name.removeprefix(start): array for name, array in golden[kind].items() if name.startswith(start)}
     assert theirs, f"{kind}.npz does not hold {start}: run tests/golden/make_golden.py"
@@ -145,7 +145,7 @@ def test_slices_of_one_image_on_two_threads_make_no_difference(golden, monkeypat
     try:
         threads(2)
         for case in TABLE["layers"]:
-            test_equals_the_golden_file("layers", case, "float64", golden)
+            test_equals_the_golden_file("layers", case, "float64", golden, "numpy")
     finally:
         threads(before)
 

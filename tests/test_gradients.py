@@ -1,25 +1,29 @@
 """Every backward pass against slopes measured on the forward pass, in float64: once by minidl's own checker, and once
-by a few lines written here that share nothing with it."""
+by a few lines written here that share nothing with it. On every backend; on the CPU in slices on two threads, too."""
 
 import numpy as np
 import pytest
-from cases import CASES, assert_close, freeze
+from cases import CASES, assert_close, freeze, on_device
 
 import minidl
 from minidl import parallel
+from minidl.backend import to_cpu
 from minidl.gradcheck import check_layer
 
 TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
-@pytest.fixture(params=["1-thread", "2-threads"])
-def work(request, monkeypatch):
-    """One thread with the whole batch in one slice, or two threads that take one image at a time."""
-    if request.param == "2-threads":
-        monkeypatch.setattr(parallel, "SLICE_BYTES", 1)
-        minidl.threads(2)
+@pytest.fixture(autouse=True)
+def float64():
     with minidl.precision("float64"):
-        yield request.param
+        yield
+
+
+@pytest.fixture
+def slices(monkeypatch):
+    """Two threads that take one image at a time."""
+    monkeypatch.setattr(parallel, "SLICE_BYTES", 1)
+    minidl.threads(2)
 
 
 def layer_of(case):
@@ -32,9 +36,18 @@ def layer_of(case):
 
 
 @TABLE
-def test_checker(case, work):
+def test_checker(case, device):
+    check_all(case, largest=10**9 if device == "numpy" else 40)
+
+
+@TABLE
+def test_checker_in_slices(case, slices):
+    check_all(case, largest=40)
+
+
+def check_all(case, largest):
     layer = layer_of(case)
-    report = check_layer(layer, case.x(), largest=10**9 if work == "1-thread" else 40)
+    report = check_layer(layer, case.x(), largest=largest)
     assert report.passed, f"{case.name}\n{report}"
     names = {"input", *(parameter.name for parameter in layer.parameters())}
     assert {finding.tensor.split(".")[-1] for finding in report.findings} == names
@@ -42,11 +55,20 @@ def test_checker(case, work):
 
 
 @TABLE
-def test_independent(case, work):
-    """Single elements, and all elements of a tensor at once along a random direction."""
+def test_independent(case, device):
+    measure_again(case, most=25 if device == "numpy" else 5)
+
+
+@TABLE
+def test_independent_in_slices(case, slices):
+    measure_again(case)
+
+
+def measure_again(case, most=25):
+    """Single elements, at most so many, and all elements of a tensor at once along a random direction."""
     layer, x, draw = case.layer(), case.x(), np.random.default_rng(3)
     minidl.seed(5)
-    dy = draw.standard_normal(layer.forward(x).shape)
+    dy = on_device(draw.standard_normal(layer.forward(x).shape))
 
     def objective():
         minidl.seed(5)  # the same dropout mask every time
@@ -62,21 +84,22 @@ def test_independent(case, work):
 
     def slope(values, direction, h=1e-5):
         start = values.copy()
-        values += h * direction
+        values += on_device(h * direction)
         above = objective()
-        values[...] = start - h * direction
+        values[...] = start - on_device(h * direction)
         below = objective()
         values[...] = start
         return (above - below) / (2 * h)
 
     for name, values, gradient in tensors:
-        chosen = draw.choice(values.size, min(values.size, 25), replace=False)
+        chosen = draw.choice(values.size, min(values.size, most), replace=False)
         indices = [np.unravel_index(k, values.shape) for k in chosen]
         measured = []
         for index in indices:
-            single = np.zeros_like(values)
+            single = np.zeros(values.shape)
             single[index] = 1
             measured.append(slope(values, single))
+        gradient = to_cpu(gradient)
         got = np.array([gradient[index] for index in indices])
         # the rounding of L = sum of y dy, divided by h, moves a measured slope by about 1e-10
         for index, explicit, numeric in zip(indices, got, measured, strict=True):

@@ -4,18 +4,20 @@ import math
 
 import numpy as np
 import pytest
-from cases import assert_close, assert_same_bits, tie_free
+from cases import assert_close, assert_same_bits, on_device, tie_free
 
 from minidl import Sequential
 from minidl.layers import BatchNorm, Conv2D, Dense, Flatten
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.regularizers import L1, L2
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def test_two_classes_by_hand():
     """softmax of (0, log 3) is (1/4, 3/4)."""
     loss = SoftmaxCrossEntropy()
-    scores = np.array([[0, math.log(3)], [0, math.log(3)]])
+    scores = on_device(np.array([[0, math.log(3)], [0, math.log(3)]]))
     assert_close(loss.forward(scores, [0, 1]), (math.log(4) - math.log(0.75)) / 2, "loss", 1e-15)
     assert_close(loss.backward(), [[-0.375, 0.375], [0.125, -0.125]], "dscores", 1e-15)
 
@@ -34,7 +36,7 @@ def reference(scores, labels):
 @pytest.mark.parametrize("shape", [(1, 2), (4, 3), (3, 10), (5, 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_against_the_definition(shape, dtype):
-    scores = (3 * tie_free(shape)).astype(dtype)
+    scores = on_device((3 * tie_free(shape)).astype(dtype))
     labels = np.arange(shape[0]) * 2 % shape[1]
     value, dscores = reference(scores.tolist(), labels)
     loss, before = SoftmaxCrossEntropy(), scores.copy()
@@ -52,12 +54,13 @@ def test_against_the_definition(shape, dtype):
 
 
 def test_gradient_against_slopes():
-    scores, labels, loss, h = tie_free((4, 5)), [0, 4, 2, 2], SoftmaxCrossEntropy(), 1e-5
+    scores, labels, loss, h = on_device(tie_free((4, 5))), [0, 4, 2, 2], SoftmaxCrossEntropy(), 1e-5
     loss.forward(scores, labels)
     explicit = loss.backward()
     for index in np.ndindex(scores.shape):
-        step = np.zeros_like(scores)
+        step = np.zeros(scores.shape)
         step[index] = h
+        step = on_device(step)
         numeric = (SoftmaxCrossEntropy().forward(scores + step, labels) -
                    SoftmaxCrossEntropy().forward(scores - step, labels)) / (2 * h)
         assert_close(explicit[index], numeric, f"dscores{list(index)}", 1e-6, 1e-10)
@@ -67,6 +70,7 @@ def test_gradient_against_slopes():
 def test_huge_scores(dtype):
     """No overflow (a warning is an error here): the loss is the distance to the largest score, the gradient 0 or 1."""
     scores = np.array([[1e4, -1e4, 0], [-3e30, 0, -1e30], [-1e5, -1e5 - 8, -1e5], [1e30, 1e30, 0]], dtype)
+    scores = on_device(scores)
     loss = SoftmaxCrossEntropy()
     expected = [(0, 0.0), (1, 2e4), (2, 1e4)]
     for label, value in expected:
@@ -77,19 +81,19 @@ def test_huge_scores(dtype):
     assert_close(loss.forward(scores[3:], [0]), math.log(2), "loss of two equal scores", 1e-6)
     assert_close(loss.forward(scores[2:3], [0]), math.log(2 + math.exp(-8)), "loss of far scores", 1e-6)
     assert_close(loss.backward().sum(axis=1), [0], "sum of dscores", atol=1e-7)
-    together = np.array([[1e4, 1e4 - 1], [-1e4, -1e4 - 1], [0, -1]], dtype)
+    together = on_device(np.array([[1e4, 1e4 - 1], [-1e4, -1e4 - 1], [0, -1]], dtype))
     assert_close(loss.forward(together, [0, 0, 1]), math.log(1 + math.exp(-1)) + 1 / 3, "loss of rows far apart", 1e-6)
 
 
 def test_all_kinds_of_whole_numbers_are_labels():
-    scores = tie_free((3, 4))
+    scores = on_device(tie_free((3, 4)))
     expected = SoftmaxCrossEntropy().forward(scores, [3, 0, 2])
     for kind in ("uint8", "int8", "int32", "uint64"):
         assert SoftmaxCrossEntropy().forward(scores, np.array([3, 0, 2], kind)) == expected
 
 
 def test_loss_of_equal_scores_is_the_logarithm_of_the_number_of_classes():
-    assert_close(SoftmaxCrossEntropy().forward(np.zeros((3, 10)), [0, 5, 9]), math.log(10), "loss", 1e-15)
+    assert_close(SoftmaxCrossEntropy().forward(on_device(np.zeros((3, 10))), [0, 5, 9]), math.log(10), "loss", 1e-15)
 
 
 # ---------------------------------------------------------------------------------------------------------- penalties
@@ -100,7 +104,7 @@ def test_loss_of_equal_scores_is_the_logarithm_of_the_number_of_classes():
     (L1(0.1), 0.1 * (1 + 2 + 3 + 0.5), [0.1, -0.1, 0.1, 0, -0.1]),
     (L2(0), 0.0, [0.0] * 5), (L1(0), 0.0, [0.0] * 5)])
 def test_penalties_by_hand(penalty, value, gradient):
-    w = np.array([1, -2, 3, 0, -0.5])
+    w = on_device(np.array([1, -2, 3, 0, -0.5]))
     model = Sequential([Dense(1, bias=False)], input_shape=(5,))
     (parameter,) = model.parameters()
     parameter.data = w[:, None].copy()

@@ -248,7 +248,7 @@ def test_the_bottleneck_of_depth_12_has_120_weighted_layers():
     assert len(only(model, (Conv2D, Dense))) - len(shortcuts) == 120
 
 
-def test_zero_gamma_makes_each_block_its_shortcut():
+def test_zero_gamma_makes_each_block_its_shortcut(device):
     model = models.residual_net(depth=1, filters=(4, 8, 8, 8), pooling="none")
     images = minidl.asarray(np.abs(np.random.default_rng(0).standard_normal((2, 8, 8, 8))))
     halving, keeping, *_ = only(model, Residual)
@@ -259,7 +259,7 @@ def test_zero_gamma_makes_each_block_its_shortcut():
     assert gammas == {1.0}
 
 
-def test_windows_on_a_single_pixel_do_not_learn():
+def test_windows_on_a_single_pixel_do_not_learn(device):
     def unused(layer):
         """Weights of a convolution that never meet a pixel of the image."""
         windows, (KH, KW), (SH, SW) = layer.windows, layer.kernel_size, layer.stride
@@ -322,7 +322,7 @@ NARROW = {
 
 
 @pytest.mark.parametrize("name", NARROW)
-def test_gradients_of_narrow_networks(name):
+def test_gradients_of_narrow_networks(name, device):
     model = NARROW[name]()
     for parameter in model.parameters():
         if not parameter.decay:  # a bias of 0 leaves a unit whose inputs are all off right at its ReLU's kink
@@ -339,7 +339,7 @@ def test_gradients_of_narrow_networks(name):
 
 @pytest.mark.parametrize(("shape", "features", "stride", "output"), [
     ((6, 5, 3), 7, 2, (3, 3, 7)), ((5, 7, 2), 3, 3, (2, 3, 3)), ((4, 3, 2), 2, 1, (4, 3, 2))])
-def test_zero_pad_shortcut(shape, features, stride, output):
+def test_zero_pad_shortcut(shape, features, stride, output, device):
     layer = ZeroPadShortcut(features, stride)
     assert layer.build(shape) == output and layer.parameters() == []
     images = draw_normal((2, *shape))
@@ -383,7 +383,7 @@ def test_an_image_that_is_too_small_is_refused(name, layer, inside):
     assert layer in text and inside in text
 
 
-def test_a_batch_of_another_shape_is_refused():
+def test_a_batch_of_another_shape_is_refused(device):
     model = models.naive_cifar_net()
     assert "expected input of shape (N, 32, 32, 3), got (2, 28, 28, 1)" in \
         refused(ShapeError, model.forward, minidl.asarray(np.zeros((2, 28, 28, 1), np.float32)))

@@ -7,12 +7,15 @@ import pytest
 
 import minidl
 from minidl import Sequential
+from minidl.backend import to_cpu, xp
 from minidl.core import Layer
 from minidl.errors import UserError
 from minidl.gradcheck import check_layer, check_model
 from minidl.layers import Dense, Flatten, ReLU
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.optimizers import SGD
+
+pytestmark = pytest.mark.usefixtures("device")
 
 
 def network():
@@ -33,7 +36,7 @@ def test_without_the_gradient_of_the_images_the_parameters_get_the_same():
     short.input_gradient = False
     assert step(short) is None
     for one, other in zip(whole.parameters(), short.parameters(), strict=True):
-        assert np.array_equal(one.grad, other.grad), one.name
+        assert np.array_equal(to_cpu(one.grad), to_cpu(other.grad)), one.name
     assert all(layer.input_gradient for layer in short.layers), "the layers themselves stay as they were"
     assert check_model(short, (4, 2, 3, 1)).passed
     assert check_layer(short.layers[1], (4, 6)).passed
@@ -48,8 +51,8 @@ def test_a_copy_of_a_model_in_training_trains_by_itself():
     step(twin)
     optimizer.step()
     for parameter, other, old in zip(model.parameters(), twin.parameters(), before, strict=True):
-        assert np.array_equal(parameter.data, old), f"{parameter.name} of the original moved"
-        assert not np.array_equal(other.data, old), f"{other.name} of the copy did not move"
+        assert np.array_equal(to_cpu(parameter.data), to_cpu(old)), f"{parameter.name} of the original moved"
+        assert not np.array_equal(to_cpu(other.data), to_cpu(old)), f"{other.name} of the copy did not move"
 
 
 def test_building_again_under_an_optimizer_is_refused():
@@ -74,7 +77,7 @@ def test_a_layer_hidden_in_a_layer_is_refused():
     (lambda: Sequential(Dense(3)), "expected a list of layers"),
     (lambda: SGD(network(), lr=0.1), "Pass model.parameters()"),
     (lambda: SGD(network().parameters(), lr=0.1, penalty=0.01), "expected L2(c), L1(c) or None"),
-    (lambda: SoftmaxCrossEntropy().forward(np.ones((2, 3)), np.eye(3)[:2]), "labels.argmax(axis=1)")])
+    (lambda: SoftmaxCrossEntropy().forward(xp.ones((2, 3)), np.eye(3)[:2]), "labels.argmax(axis=1)")])
 def test_classic_mistakes(mistake, text):
     with pytest.raises(UserError) as caught:
         mistake()

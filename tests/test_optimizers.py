@@ -4,16 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from cases import assert_close, assert_same_bits, assert_says, tie_free
+from cases import assert_close, assert_same_bits, assert_says, on_device, tie_free
 
 import minidl
 from minidl import Sequential
+from minidl.backend import to_cpu, xp
 from minidl.core import FlatParameters
 from minidl.errors import UserError
 from minidl.layers import BatchNorm, Conv2D, Dense, Flatten
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.optimizers import SGD, AdaGrad, Adam, Momentum, RMSProp
 from minidl.regularizers import L1, L2
+
+pytestmark = pytest.mark.usefixtures("device")
 
 # One weight through all steps, in plain Python: w before the first, gradient(k, w) of step k; yields w after each.
 
@@ -98,9 +101,9 @@ def test_six_steps_by_the_formula(kind, rule, arguments, penalty):
         parameters = model().parameters()
     draw = np.random.default_rng(2)
     for parameter in parameters:
-        parameter.data[...] = draw.standard_normal(parameter.data.shape)
+        parameter.data[...] = on_device(draw.standard_normal(parameter.data.shape))
     start = [parameter.data.copy() for parameter in parameters]
-    gradients = [[draw.standard_normal(p.data.shape) * (p.name != "beta" or k) for p in parameters]
+    gradients = [[on_device(draw.standard_normal(p.data.shape) * (p.name != "beta" or k)) for p in parameters]
                  for k in range(STEPS)]   # beta's first gradient is zero: no step, and nothing divided by zero
     optimizer = kind(parameters, penalty=PENALTIES[penalty][0], **arguments)
     trajectory = []
@@ -109,10 +112,12 @@ def test_six_steps_by_the_formula(kind, rule, arguments, penalty):
             parameter.grad[...] = gradient
         optimizer.step()
         trajectory.append([parameter.data.copy() for parameter in parameters])
+    trajectory, gradients, start = ([[to_cpu(array) for array in arrays] for arrays in many]
+                                    for many in (trajectory, gradients, [start]))
     for number, parameter in enumerate(parameters):
         pull = PENALTIES[penalty][1] if parameter.name == "W" else PENALTIES["none"][1]
         for index in np.ndindex(parameter.data.shape):
-            expected = rule(float(start[number][index]),
+            expected = rule(float(start[0][number][index]),
                             lambda k, w, number=number, index=index, pull=pull: gradients[k][number][index] + pull(w),
                             **arguments)
             for k, w in enumerate(expected):
@@ -179,7 +184,7 @@ def assert_views(parameters, flat):
         assert id(parameter) in place
         for kind, vector in (("data", flat.data), ("grad", flat.grad)):
             array = getattr(parameter, kind)
-            assert np.shares_memory(array, vector), f"{parameter.name}.{kind} left the flat vector"
+            assert array.base is vector, f"{parameter.name}.{kind} left the flat vector"
             assert_same_bits(array.ravel(), vector[start:start + array.size], f"{parameter.name}.{kind}")
         start += parameter.data.size
     assert start == flat.data.size == flat.grad.size
@@ -196,7 +201,7 @@ def test_parameters_are_views_of_the_flat_vectors_and_stay_so():
         assert_same_bits(parameter.data, data, parameter.name)
         assert parameter.grad.shape == shape
     assert (parameters[0].grad == 7).all()
-    x = tie_free((4, 3, 2, 1)).astype(np.float32)
+    x = on_device(tie_free((4, 3, 2, 1)).astype(np.float32))
     for _ in range(3):
         net.backward(net.forward(x))
         optimizer.step()
@@ -274,7 +279,7 @@ def test_an_array_put_in_place_of_a_view_is_noticed(kind):
     net = model()
     optimizer = SGD(net.parameters(), lr=0.5)
     parameter = net.layers[3].W
-    setattr(parameter, kind, np.ones_like(parameter.data))
+    setattr(parameter, kind, xp.ones_like(parameter.data))
     with pytest.raises(UserError) as caught:
         optimizer.step()
     assert_says(caught, "SGD", f"W.{kind} of shape (8, 3)", f"self.W.{kind}[...] = ...")
@@ -289,7 +294,7 @@ def test_flat_parameters_are_reused_only_for_exactly_the_same_parameters():
 
 def test_training_lowers_the_loss():
     """The sign of every step: 30 steps on one batch, with every optimizer."""
-    x, labels = tie_free((8, 3, 2, 1)).astype(np.float32), np.arange(8) % 2
+    x, labels = on_device(tie_free((8, 3, 2, 1)).astype(np.float32)), np.arange(8) % 2
     for optimizer in (lambda p: SGD(p, lr=0.1), lambda p: Momentum(p, lr=0.02), lambda p: AdaGrad(p, lr=0.1),
                       lambda p: RMSProp(p, lr=0.02), lambda p: Adam(p, lr=0.02)):
         minidl.seed(0)

@@ -1,6 +1,7 @@
 """What holds for every layer and every shape, tried on random ones."""
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ from minidl.layers import (
     Tanh,
 )
 
+pytestmark = pytest.mark.usefixtures("device")
 small = st.integers(1, 3)
 pairs = st.tuples(small, small)
 vectors = st.tuples(st.integers(1, 7))

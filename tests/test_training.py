@@ -5,10 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from cases import assert_close, assert_same_bits, assert_says, tie_free
+from cases import assert_close, assert_same_bits, assert_says, on_device, tie_free
 
 import minidl
 from minidl import Sequential
+from minidl.backend import to_cpu
 from minidl.claims import Claims
 from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
@@ -17,6 +18,7 @@ from minidl.optimizers import SGD, Momentum
 from minidl.probe import probe, weight_gradient_norm
 from minidl.training import History, evaluate, fit
 
+pytestmark = pytest.mark.usefixtures("device")
 LABELS = np.arange(60) % 3
 
 
@@ -69,11 +71,11 @@ def test_fit_is_the_loop_that_it_says():
     by_hand, loss = network(), SoftmaxCrossEntropy()
     optimizer = SGD(by_hand.parameters(), lr=0.1)
     for epoch in range(2):
-        order, total, right = minidl.backend.draw_permutation(60), 0.0, 0
+        order, total, right = to_cpu(minidl.backend.draw_permutation(60)), 0.0, 0
         for rows in (order[:25], order[25:50], order[50:]):
-            scores = by_hand.forward(x[rows])
+            scores = by_hand.forward(on_device(x[rows]))
             total += float(loss.forward(scores, LABELS[rows])) * len(rows)
-            right += int((scores.argmax(axis=1) == LABELS[rows]).sum())
+            right += int((to_cpu(scores).argmax(axis=1) == LABELS[rows]).sum())
             by_hand.backward(loss.backward())
             optimizer.step()
         assert_close(history.loss[epoch], total / 60, f"loss of epoch {epoch}", 1e-6)
@@ -213,15 +215,16 @@ def test_probe_reports_what_each_layer_saw():
     with minidl.precision("float64"):
         model = Sequential([Flatten(), Dense(4), Sigmoid(), Dense(3)], input_shape=(2, 1))
         x, dy = tie_free((5, 2, 1)), tie_free((5, 3), 2)
-        seen = probe(model, x, lambda scores: dy)
+        seen = probe(model, on_device(x), lambda scores: on_device(dy))
         first, last = model.layers[1], model.layers[3]
         flat = x.reshape(5, 2)
-        inner = flat @ first.W.data
+        inner = flat @ to_cpu(first.W.data)
         squeezed = 1 / (1 + np.exp(-inner))
-        scores = squeezed @ last.W.data
-        dsqueezed = dy @ last.W.data.T
+        scores = squeezed @ to_cpu(last.W.data)
+        dsqueezed = dy @ to_cpu(last.W.data).T
         dinner = dsqueezed * squeezed * (1 - squeezed)
-        expected = [("flatten_1", flat, dinner @ first.W.data.T, 0), ("dense_1", inner, dinner, flat.T @ dinner),
+        dflat = dinner @ to_cpu(first.W.data).T
+        expected = [("flatten_1", flat, dflat, 0), ("dense_1", inner, dinner, flat.T @ dinner),
                     ("sigmoid_1", squeezed, dsqueezed, 0), ("dense_2", scores, dy, squeezed.T @ dy)]
         for observation, layer, (name, y, arriving, weights) in zip(seen, model.layers, expected, strict=True):
             assert (observation.name, observation.layer) == (name, layer)
@@ -235,13 +238,13 @@ def test_probe_reports_what_each_layer_saw():
 
 def test_share_counts_both_ends():
     model = Sequential([ReLU()], input_shape=(4,))
-    (seen,) = probe(model, np.array([[-1, 0, 1, 2]], np.float32), lambda scores: scores)
+    (seen,) = probe(model, on_device(np.array([[-1, 0, 1, 2]], np.float32)), lambda scores: scores)
     assert [seen.share(0, 0), seen.share(0, 1), seen.share(1, 2), seen.share(3, 9)] == [0.5, 0.75, 0.5, 0]
 
 
 def test_probe_leaves_everything_as_it_was():
     model = half_frozen().train()
-    x, state, draws = points(), model.state_dict(), minidl.backend.random_state()
+    x, state, draws = on_device(points()), model.state_dict(), minidl.backend.random_state()
     before = x.copy()
     seen = probe(model, x, lambda scores: minidl.backend.draw_normal(scores.shape))
     assert len(seen) == 3
@@ -258,7 +261,7 @@ def test_probe_leaves_everything_as_it_was():
 
 def test_probe_of_a_model_in_evaluation_mode_says_what_to_do():
     with pytest.raises(UserError) as caught:
-        probe(network().eval(), points(), lambda scores: scores)
+        probe(network().eval(), on_device(points()), lambda scores: scores)
     assert_says(caught, "dense_2: Dense(3)", "call train()")
 
 

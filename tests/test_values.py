@@ -5,17 +5,27 @@ import statistics
 
 import numpy as np
 import pytest
-from cases import CASES, assert_close, assert_same_bits, tie_free
+from cases import CASES, assert_close, assert_same_bits, on_device, tie_free
 
 import minidl
 from minidl import initializers, parallel
+from minidl.backend import to_cpu
 from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Sigmoid, Tanh
 from minidl.ops.windows import conv2d_loops
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def built(layer, shape):
+    """The layer, built; here it takes NumPy arrays, whichever backend computes."""
     layer.build(shape)
+    forward, backward = layer.forward, layer.backward
+    layer.forward, layer.backward = lambda x: forward(on_device(x)), lambda dy: backward(on_device(dy))
     return layer
+
+
+def assign(array, values):
+    array[...] = on_device(np.asarray(values, float))
 
 
 def image(*rows):
@@ -34,8 +44,8 @@ def float64():
 
 def test_dense_by_hand():
     layer = built(Dense(2), (3,))
-    layer.W.data[...] = [[1, -1], [2, 0], [3, 5]]
-    layer.b.data[...] = [10, 20]
+    assign(layer.W.data, [[1, -1], [2, 0], [3, 5]])
+    assign(layer.b.data, [10, 20])
     x = np.array([[1.0, 2, 3], [0, -1, 4]])
     assert_same_bits(layer.forward(x), np.array([[24.0, 34], [20, 40]]), "y")
     assert_same_bits(layer.backward(np.array([[1.0, 2], [-3, 4]])), np.array([[-1.0, 2, 13], [-7, -6, 11]]), "dx")
@@ -60,11 +70,13 @@ def test_flatten_of_an_empty_batch():
 def test_loops_by_hand():
     """x is 1 to 9 row by row, W is [[1, 2], [3, 4]]: the first window gives 1*1 + 2*2 + 3*4 + 4*5 = 37."""
     x, W, b = image((1, 2, 3), (4, 5, 6), (7, 8, 9)), np.array([[1.0, 2], [3, 4]])[:, :, None, None], np.array([10.0])
-    assert_same_bits(conv2d_loops(x, W, b), image((47, 57), (77, 87)), "y")
+    there = [on_device(array) for array in (x, W, b)]
+    assert_same_bits(conv2d_loops(*there), image((47, 57), (77, 87)), "y")
     # padded by one pixel above, below, left and right, every second window: the corners of the image
-    assert_same_bits(conv2d_loops(x, W, b, (2, 2), (1, 1)), image((14, 28), (10 + 2 * 4 + 4 * 7, 87)), "y")
+    assert_same_bits(conv2d_loops(*there, (2, 2), (1, 1)), image((14, 28), (10 + 2 * 4 + 4 * 7, 87)), "y")
     layer = built(Conv2D(1, 2, stride=2, padding=1), (3, 3, 1))
-    layer.W.data[...], layer.b.data[...] = W, b
+    assign(layer.W.data, W)
+    assign(layer.b.data, b)
     assert_same_bits(layer.forward(x), image((14, 28), (46, 87)), "Conv2D y")
     assert_same_bits(layer.backward(image((1, 10), (100, 1000))), image((4, 30, 40), (200, 1000, 2000),
                                                                        (400, 3000, 4000)), "Conv2D dx")
@@ -95,7 +107,8 @@ def same_padded(x, kernel, stride):
     return np.pad(x, [(0, 0), *widths, (0, 0)])
 
 
-def test_im2col_never_builds_the_matrix_of_the_whole_batch(monkeypatch):
+@pytest.mark.parametrize("device", ["numpy"], indirect=True)   # a GPU takes the whole batch at once
+def test_im2col_never_builds_the_matrix_of_the_whole_batch(monkeypatch, device):
     """Two images' worth of cache: at most two images at a time."""
     layer, x, counts = built(Conv2D(3, (3, 2)), (6, 5, 4)), tie_free((7, 6, 5, 4)), []
     im2col, image_bytes = layer.windows.im2col, layer.method.item_bytes(4, 3, x.dtype)
@@ -125,7 +138,7 @@ def test_same_padding_by_hand(length, kernel, stride, before, after, places):
     for k, axis_first in ((0, x), (1, wide)):
         size, step = ((kernel, 1), (stride, 1)) if k == 0 else ((1, kernel), (1, stride))
         layer = built(Conv2D(kernel, size, step, "same", bias=False), axis_first.shape[1:])
-        layer.W.data[...] = np.eye(kernel).reshape(layer.W.data.shape)   # filter k shows pixel k of the window
+        assign(layer.W.data, np.eye(kernel).reshape(layer.W.data.shape))   # filter k shows pixel k of the window
         padded = [0.0] * before + list(range(1, length + 1)) + [0.0] * after
         windows = np.array([padded[p * stride:p * stride + kernel] for p in range(places)], float)
         assert_same_bits(layer.forward(axis_first).reshape(-1, kernel), windows, f"axis {k}")
@@ -203,7 +216,7 @@ def test_activations_at_extremes(dtype):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-14)])
 def test_sigmoid_keeps_its_digits_where_it_is_small(dtype, tolerance):
     x = np.array([[-1.0, -5, -10, -15, -20, -30]], dtype)
-    for value, got in zip(x[0], built(Sigmoid(), (6,)).forward(x)[0], strict=True):
+    for value, got in zip(x[0], to_cpu(built(Sigmoid(), (6,)).forward(x))[0], strict=True):
         right = math.exp(value) / (1 + math.exp(value))
         assert abs(got - right) <= tolerance * right, f"sigmoid({value}): got {got}, expected {right}"
 
@@ -211,7 +224,8 @@ def test_sigmoid_keeps_its_digits_where_it_is_small(dtype, tolerance):
 def test_a_wide_kernel_on_a_narrow_padded_image():
     """Whole columns of the window meet nothing but padding."""
     layer, x = built(Conv2D(2, 8, padding=2), (4, 5, 4)), tie_free((2, 4, 5, 4))
-    assert_close(layer.forward(x), conv2d_loops(x, layer.W.data, layer.b.data, padding=(2, 2)), "Conv2D", 1e-13)
+    right = conv2d_loops(on_device(x), layer.W.data, layer.b.data, padding=(2, 2))
+    assert_close(layer.forward(x), right, "Conv2D", 1e-13)
 
 
 def test_activations_by_hand():
@@ -235,7 +249,8 @@ def test_batchnorm_by_hand(shape, momentum):
     """Three training steps, every sum written out in plain Python, then evaluation by the running statistics."""
     C, eps = shape[-1], 0.01
     layer = built(BatchNorm(momentum=momentum, eps=eps), shape[1:])
-    layer.gamma.data[...], layer.beta.data[...] = np.arange(1, C + 1), np.arange(C) - 0.5
+    assign(layer.gamma.data, np.arange(1, C + 1))
+    assign(layer.beta.data, np.arange(C) - 0.5)
     running_mean, running_var = [0.0] * C, [1.0] * C
     assert_same_bits(layer.running_mean, np.zeros(C), "running_mean at the start")
     assert_same_bits(layer.running_var, np.ones(C), "running_var at the start")
@@ -268,7 +283,7 @@ def test_batchnorm_defaults_follow_torch():
 
 def test_batchnorm_of_a_single_value_per_feature():
     layer = built(BatchNorm(), (3,))
-    layer.beta.data[...] = [1, 2, 3]
+    assign(layer.beta.data, [1, 2, 3])
     assert_same_bits(layer.forward(np.array([[7.0, -8, 9]])), np.array([[1.0, 2, 3]]), "y")
     assert_same_bits(layer.backward(np.array([[1.0, 1, 1]])), np.zeros((1, 3)), "dx")
     assert_same_bits(layer.running_var, np.ones(3), "running_var")
@@ -278,7 +293,7 @@ def test_batchnorm_of_a_single_value_per_feature():
 def test_batchnorm_of_a_constant_feature():
     layer = built(BatchNorm(), (1,))
     assert_same_bits(layer.forward(np.full((4, 1), 5.0)), np.zeros((4, 1)), "y")
-    assert np.isfinite(layer.backward(np.array([[1.0], [2], [3], [4]]))).all()
+    assert np.isfinite(to_cpu(layer.backward(np.array([[1.0], [2], [3], [4]])))).all()
 
 
 # ------------------------------------------------------------------------------------------------------------ dropout
@@ -289,15 +304,15 @@ def test_batchnorm_of_a_constant_feature():
 def test_dropout(rate, dtype):
     count = 100_000
     layer, x = built(Dropout(rate), (count,)), np.full((1, count), 3.0, dtype)
-    y = layer.forward(x)
+    y = to_cpu(layer.forward(x))
     kept = dtype(3) * dtype(1 / (1 - rate))
     assert set(np.unique(y)) == {dtype(0), kept}
     spread = math.sqrt(rate * (1 - rate) / count)
     assert abs((y == 0).mean() - rate) < 5 * spread, "share of dropped values"
     assert abs(y.mean() / 3 - 1) < 5 * spread / (1 - rate), "the expected value stays"
-    dx = layer.backward(np.full((1, count), 2.0, dtype))
+    dx = to_cpu(layer.backward(np.full((1, count), 2.0, dtype)))
     assert_close(dx * 3, y * 2, "backward uses the mask of forward", 1e-6)
-    assert (layer.forward(x) != y).any(), "every batch has its own mask"
+    assert (to_cpu(layer.forward(x)) != y).any(), "every batch has its own mask"
     layer.eval()
     assert_same_bits(layer.forward(x), x, "evaluation mode")
 
