@@ -19,6 +19,7 @@ from minidl.core import Parameter
 from minidl.ops.columns import col2im, im2col
 from minidl.ops.dropout import dropped
 from minidl.ops.features import detrended, feature_sums, gradient_sums, mean_and_variance, scaled
+from minidl.ops.gather import FILLS, pixels_at, pixels_between
 from minidl.ops.kernels import Kernel, on_gpu
 from minidl.ops.pooling import max_pool, max_pool_gradient
 from minidl.ops.softmax import softmax_cross_entropy
@@ -146,6 +147,24 @@ def test_softmax_cross_entropy(shape, smoothing, dtype, twins):
               rtol=rounding(dtype))
 
 
+@needs_compiler
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+def test_pixels(fill, dtype, twins):
+    for shape in ((3, 5, 4, 2), (2, 1, 1, 3)):
+        N, H, W, _ = shape
+        x = DRAW.integers(0, 256, shape).astype(dtype)
+        rows, columns = DRAW.integers(-4 * H, 5 * H, (N, H, 1)), DRAW.integers(-4 * W, 5 * W, (N, 1, W))
+        twins(lambda x, rows, columns: pixels_at(x, rows, columns, fill, 7), x, rows, columns)
+        for kind in (np.float32, np.float64):
+            rows = (H * DRAW.uniform(-3, 4, (N, H, W))).astype(kind)
+            columns = (W * DRAW.uniform(-3, 4, (N, H, W))).astype(kind)
+            rows[0, 0], columns[0, :, 0] = H - 1, 0                      # whole places among them
+            # between the pixels 255 steps in brightness and 20 periods turn a rounding of 1e-7 into 1e-3
+            twins(lambda x, rows, columns: pixels_between(x, rows, columns, fill, 7), x, rows, columns,
+                  rtol=1e-4 if dtype is not np.uint8 else 1 / 255)
+
+
 OPTIMIZERS = {"SGD": lambda p: SGD(p, 0.1), "Momentum": lambda p: Momentum(p, 0.1, penalty=L2(0.1)),
               "Nesterov": lambda p: Momentum(p, 0.1, nesterov=True), "AdaGrad": AdaGrad, "RMSProp": RMSProp,
               "Adam": Adam, "AdamW": lambda p: AdamW(p, decay=0.3)}
@@ -221,9 +240,9 @@ def test_nvidias_compiler_takes_it(kernel, dtype):
     from cupy.cuda.compiler import _NVRTCProgram
     made = cupy.ElementwiseKernel(kernel.inputs, kernel.outputs, kernel.body, f"minidl_{kernel.name}",
                                   preamble=kernel.preamble, reduce_dims=False)
-    types, arguments = {"T": np.dtype(dtype), "L": np.dtype("int64")}, []
+    types, arguments = {"T": np.dtype(dtype), "L": np.dtype("int64"), "X": np.dtype("uint8" if dtype == "f" else dtype)}, []
     scalars = {"lr", "momentum", "nesterov", "eps", "decay", "share", "step", "share1", "beta2", "share2", "root",
-               "smoothing", "first", "second", "lowest"}
+               "smoothing", "first", "second", "lowest", "fill", "value"}
     for parameter in made.in_params + made.out_params:
         kind = np.dtype(parameter.dtype) if parameter.dtype is not None else types[parameter.ctype]
         number = parameter.name in scalars or parameter.ctype == "long long"
