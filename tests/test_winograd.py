@@ -87,7 +87,7 @@ def test_which_method_is_chosen(layer, shape, tile):
 
 @pytest.mark.parametrize("shape", [(64, 16, 16, 64), (256, 16, 16, 64)])
 def test_workspaces_do_not_grow_with_the_batch(shape):
-    """A slice's arrays and no more; bytes of one image: six times the tiles, in and out."""
+    """A slice's arrays and no more."""
     parallel._local.__dict__.clear()
     parallel._reserved.clear()
     layer = Conv2D(64, 3, padding=1)

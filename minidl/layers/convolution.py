@@ -76,9 +76,10 @@ class Conv2D(Convolution):
         weights = self.method.weights(self.W.data)
 
         def forward_slice(rows):
-            self.method.correlate(x[rows], weights, out=y[rows])
+            result = y[rows]
+            self.method.correlate(x[rows], weights, out=result)
             if self.bias:
-                y[rows] += self.b.data
+                result += repeated(self.b.data, result)
 
         in_slices(forward_slice, len(x), *self.slice_bytes(x, weights))
         self.saved = x
@@ -91,7 +92,7 @@ class Conv2D(Convolution):
 
         def backward_slice(rows):
             dweights = self.method.gradients(x[rows], dy[rows], weights, dx[rows] if self.input_gradient else None)
-            return [dweights, dy[rows].sum((0, 1, 2))]                           # this slice's share of dW and db
+            return [dweights, feature_sums(dy[rows])]                            # this slice's share of dW and db
 
         dweights, db = sum_over_slices(backward_slice, len(x), *self.slice_bytes(x, weights))
         self.W.grad[...] = self.method.kernel_gradient(dweights)

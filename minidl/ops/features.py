@@ -16,7 +16,11 @@ THREADS = 1 << 16    # that keep a GPU busy
 
 
 def repeated(numbers, x):
-    """One number per feature, (C,), once for each pixel of a row of x: (W, C), to be combined with x as (C,) would."""
+    """One number per feature, (C,), once for each pixel of a row of x: (W, C), to be combined with x as (C,) would.
+
+    They get the type of x: with one float64 among them, all of x would be computed in float64.
+    """
+    numbers = numbers.astype(x.dtype, copy=False)
     return numbers if x.ndim == 2 else xp.tile(numbers, (x.shape[-2], 1))
 
 
@@ -86,7 +90,7 @@ def mean_and_variance(x):
     def statistics(rows):
         part = x[rows]
         count, total = part.size // part.shape[-1], feature_sums(part)
-        centred = part - repeated((total / count).astype(x.dtype), x)
+        centred = part - repeated(total / count, x)
         centred *= centred
         return count, total, feature_sums(centred)
 

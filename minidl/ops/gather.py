@@ -51,7 +51,7 @@ def pixels_at(x, rows, columns, fill="constant", value=0):
 
     x: (N, H, W, C)    rows, columns: integers (N, ...) that broadcast to (N, H, W)    y: as x
     """
-    return Plane(x, fill, value).at(rows, columns)  # in one go: NumPy's take of a few bytes each lets no other thread in
+    return Plane(x, fill, value).at(rows, columns)  # in one go: NumPy's take lets no other thread in
 
 
 # ------------------------------------------------------------------------------------------------------ between pixels

@@ -47,6 +47,13 @@ def transforms(m, r):
     return AT, G, BT
 
 
+def pixels(images):
+    """The same numbers with whole pixels as items, (..., C) -> (...): NumPy copies them C numbers at a time."""
+    if images.strides[-1] != images.itemsize:
+        images = np.ascontiguousarray(images)
+    return images.view(np.dtype((np.void, images.shape[-1] * images.itemsize)))[..., 0]
+
+
 class Winograd:
     """Convolution of one size by tiles. Its twins: `minidl.ops.convolution.Columns`, `minidl.ops.windows.conv2d_loops`.
 
@@ -59,6 +66,7 @@ class Winograd:
         self.n = m + self.r - 1
         self.TH, self.TW = -(-windows.OH // m), -(-windows.OW // m)
         self.height, self.width = self.TH * m + self.r - 1, self.TW * m + self.r - 1    # of all tiles together
+        self.fits = (self.TH * m, self.TW * m) == (windows.OH, windows.OW)              # or the last ones reach beyond
         AT, G, BT = transforms(m, self.r)
         self.matrices = AT, BT, np.kron(G, G)
 
@@ -67,8 +75,10 @@ class Winograd:
         return self.TH * self.TW * self.n**2
 
     def item_bytes(self, C, F, dtype):
-        """Bytes of intermediate arrays for one image."""
-        return 6 * self.height * self.width * (C + F) * np.dtype(dtype).itemsize
+        """Bytes of intermediate arrays for one image: as large as it, and by n / m larger in one or both directions."""
+        more = self.n / self.m
+        arrays = (1 + 2 * more + more**2) * C + (2 + more + more**2) * F
+        return int(self.height * self.width * arrays * np.dtype(dtype).itemsize)
 
     def at_least(self, weights):
         """Bytes that a slice should have at least to be worth reading the weights and starting many small steps."""
@@ -88,71 +98,74 @@ class Winograd:
 
     def correlate(self, x, U, out):
         """The convolution of x (N, H, W, C), with U = weights(W), into out (N, OH, OW, F)."""
-        n, m, N, F = self.n, self.m, len(x), U.shape[2]
+        n, m, F, T = self.n, self.m, U.shape[2], self.TH * self.TW * len(x)
         AT, V = xp.asarray(self.matrices[0], x.dtype), self.tiles(x)
-        M = xp.matmul(V, U, out=workspace("products", (n * n, V.shape[1], F), x.dtype))              # (n*n, T, F)
-        columns = xp.matmul(AT, M.reshape(n, -1), out=workspace("columns", (m, n * M[0].size), x.dtype))
-        rows = workspace("rows", (m, m, M[0].size), x.dtype)
-        xp.matmul(AT, columns.reshape(m, n, -1), out=rows)
-        for image, tile in self.results(out, rows.reshape(m, m, self.TW, self.TH, N, F)):
-            image[...] = tile
+        M = xp.matmul(V, U, out=workspace("products", (n * n, T, F), x.dtype))
+        columns = xp.matmul(AT, M.reshape(n, n * T * F), out=workspace("columns", (m, n * T * F), x.dtype))
+        rows = xp.matmul(AT, columns.reshape(m, n, T * F), out=workspace("rows", (m, m, T * F), x.dtype))
+        whole = out if self.fits else workspace("results", (len(x), self.TH * m, self.TW * m, F), x.dtype)
+        self.by_tile(whole)[...] = self.in_order(rows, whole)
+        if not self.fits:
+            out[...] = whole[:, :out.shape[1], :out.shape[2]]
 
     def gradients(self, x, dy, U, dx):
         """dU for a slice x (N, H, W, C) and dy (N, OH, OW, F); the gradient of x into dx, unless that is None."""
-        n, m, N, F = self.n, self.m, len(x), U.shape[2]
+        n, m, F, T = self.n, self.m, U.shape[2], self.TH * self.TW * len(x)
         A, V = xp.asarray(self.matrices[0].T, x.dtype), self.tiles(x)
-        rows = workspace("rows", (m, m, self.TW, self.TH, N, F), x.dtype)
-        rows[:, :, -1] = rows[:, :, :, -1] = 0                          # the last tiles may reach beyond dy
-        for image, tile in self.results(dy, rows):
-            tile[...] = image
-        columns = workspace("columns", (m, n, rows[0, 0].size), x.dtype)
-        xp.matmul(A, rows.reshape(m, m, -1), out=columns)
-        dM = workspace("products", (n, columns[0].size), x.dtype)
-        dM = xp.matmul(A, columns.reshape(m, -1), out=dM).reshape(n * n, -1, F)                     # (n*n, T, F)
-        dU = xp.matmul(V.swapaxes(1, 2), dM)                                                        # (n*n, C, F)
+        whole = dy
+        if not self.fits:
+            whole = workspace("results", (len(x), self.TH * m, self.TW * m, F), x.dtype)
+            whole[...] = 0
+            whole[:, :dy.shape[1], :dy.shape[2]] = dy
+        rows = workspace("rows", (m, m, T * F), x.dtype)
+        self.in_order(rows, whole)[...] = self.by_tile(whole)
+        columns = xp.matmul(A, rows, out=workspace("columns", (m, n, T * F), x.dtype))
+        dM = xp.matmul(A, columns.reshape(m, n * T * F), out=workspace("products", (n, n * T * F), x.dtype))
+        dM = dM.reshape(n * n, T, F)
+        dU = xp.matmul(V.swapaxes(1, 2), dM)                            # (n*n, C, F)
         if dx is not None:
             self.add_tiles(xp.matmul(dM, U.swapaxes(1, 2), out=V), dx)
         return dU
 
-    def results(self, images, tiles):
-        """Pairs of views of one shape: every m-th pixel of the images (N, OH, OW, F), and that pixel of all tiles.
+    def by_tile(self, whole):
+        """The pixels of (N, TH*m, TW*m, F) as (N, TH, m, TW, m)."""
+        return pixels(whole).reshape(len(whole), self.TH, self.m, self.TW, self.m)
 
-        tiles: (m, m, TW, TH, N, F), column and row of the pixel first; what reaches beyond the images is left out.
-        """
-        for q in range(self.m):
-            for p in range(self.m):
-                image = images[:, p::self.m, q::self.m]
-                yield image, tiles[q, p, :image.shape[2], :image.shape[1]].transpose(2, 1, 0, 3)
+    def in_order(self, rows, whole):
+        """The same pixels in the same order of axes, out of rows (m, m, T*F)."""
+        N, F = len(whole), whole.shape[3]
+        return pixels(rows.reshape(self.m, self.m, self.TW, self.TH, N, F)).transpose(4, 3, 1, 2, 0)
 
     def tiles(self, x):
         """V = Bᵀ d B for every tile d of the images: (N, H, W, C) -> (n*n, T, C)."""
-        n, N, C = self.n, len(x), x.shape[3]
+        n, N, C, TH, TW = self.n, len(x), x.shape[3], self.TH, self.TW
         BT = xp.asarray(self.matrices[1], x.dtype)
         padded = workspace("rows of tiles", (self.height, self.width, N, C), x.dtype)
         padded[...] = 0
-        self.inside(padded)[...] = x
-        rows = workspace("rows transformed", (n, self.TH, self.width * N * C), x.dtype)
-        xp.matmul(BT, self.overlapping(padded.reshape(1, self.height, -1), self.TH)[0], out=rows.swapaxes(0, 1))
-        columns = workspace("columns of tiles", (self.width, n, self.TH, N * C), x.dtype)
-        columns[...] = rows.reshape(n, self.TH, self.width, N * C).transpose(2, 0, 1, 3)
-        V = workspace("tiles", (n, n, self.TW, self.TH * N * C), x.dtype)
-        by_row = columns.reshape(self.width, n, -1).swapaxes(0, 1)      # (n, width, TH*N*C)
-        xp.matmul(BT, self.overlapping(by_row, self.TW), out=V.transpose(1, 2, 0, 3))
-        return V.reshape(n * n, -1, C)
+        self.inside(padded)[...] = pixels(x)
+        rows = workspace("rows transformed", (n, TH, self.width * N * C), x.dtype)
+        lines = padded.reshape(1, self.height, self.width * N * C)
+        xp.matmul(BT, self.overlapping(lines, TH)[0], out=rows.swapaxes(0, 1))
+        columns = workspace("columns of tiles", (self.width, n, TH, N * C), x.dtype)
+        columns[...] = rows.reshape(n, TH, self.width, N * C).transpose(2, 0, 1, 3)
+        V = workspace("tiles", (n, n, TW, TH * N * C), x.dtype)
+        lines = columns.reshape(self.width, n, TH * N * C).swapaxes(0, 1)
+        xp.matmul(BT, self.overlapping(lines, TW), out=V.transpose(1, 2, 0, 3))
+        return V.reshape(n * n, TW * TH * N, C)
 
     def add_tiles(self, dV, dx):
         """dx = the sum of B dV Bᵀ over the tiles in which a pixel stands: the transpose of `tiles`."""
-        n, (N, _, _, C) = self.n, dx.shape
-        columns = self.add_overlapping("columns of tiles", dV.reshape(n, n, self.TW, -1))[:self.width]
-        rows = workspace("rows transformed", (n, self.TH, self.width, N * C), dx.dtype)
-        rows[...] = columns.reshape(self.width, n, self.TH, N * C).transpose(1, 2, 0, 3)
-        padded = self.add_overlapping("rows of tiles", rows.reshape(n, 1, self.TH, -1))[:self.height]
-        dx[...] = self.inside(padded.reshape(self.height, self.width, N, C))
+        n, N, C, TH, TW = self.n, len(dx), dx.shape[3], self.TH, self.TW
+        columns = self.add_overlapping("columns of tiles", dV.reshape(n, n, TW, TH * N * C))[:self.width]
+        rows = workspace("rows transformed", (n, TH, self.width, N * C), dx.dtype)
+        rows[...] = columns.reshape(self.width, n, TH, N * C).transpose(1, 2, 0, 3)
+        padded = self.add_overlapping("rows of tiles", rows.reshape(n, 1, TH, self.width * N * C))[:self.height]
+        pixels(dx)[...] = self.inside(padded.reshape(self.height, self.width, N, C))
 
     def inside(self, padded):
-        """The images inside (height, width, N, C), as a view (N, H, W, C)."""
+        """The pixels of the images in (height, width, N, C), in the images' order: (N, H, W)."""
         top, left, H, W = self.windows.top, self.windows.left, self.windows.H, self.windows.W
-        return padded[top:top + H, left:left + W].transpose(2, 0, 1, 3)
+        return pixels(padded[top:top + H, left:left + W]).transpose(2, 0, 1)
 
     def overlapping(self, lines, tiles):
         """View (K, lines, L) as (K, tiles, n, L): n lines a tile, each tile m lines after the one before."""
@@ -173,4 +186,4 @@ class Winograd:
             xp.matmul(B_part, tiles, out=part.transpose(2, 0, 1, 3))    # (K, tiles, lines, L)
             if start:
                 target += part
-        return total.reshape(-1, K, L)
+        return total.reshape(len(total) * m, K, L)

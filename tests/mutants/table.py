@@ -173,7 +173,7 @@ TABLE = [
     ]),
     (CONV, Columns, [
         ("dweights = columns.T @ dy", "dweights = columns[:42].T @ dy[:42]", "first image only", "W"),
-        ("im2col(x), dy.", "im2col(x[:, ::-1]), dy.", "flipped", "W"),
+        ("im2col(self.windows, x), dy.", "im2col(self.windows, x[:, ::-1]), dy.", "flipped", "W"),
         (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}[::-1, ::-1].reshape(weights.shape).T"), "flipped kernel",
          "input"),
         (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}[:, ::-1].reshape(weights.shape).T"), "flipped kernel",
