@@ -23,9 +23,8 @@ from numbers import Integral, Real
 from minidl.backend import draw_integers, draw_uniform, float_type, xp
 from minidl.core import in_range, positive_integer
 from minidl.errors import ShapeError, UserError
+from minidl.ops.gather import FILLS, in_floats, in_type_of, pixels_at, pixels_between
 from minidl.parallel import in_slices
-
-FILLS = ("constant", "edge", "reflect")
 
 
 class Augmentation:
@@ -102,7 +101,7 @@ class Flip(Augmentation):
         rows, columns = xp.arange(H)[:, None], xp.arange(W)
         rows = xp.where(upside_down < self.vertical, H - 1 - rows, rows)    # (N, H, 1): the row that each row shows
         columns = xp.where(sideways < self.horizontal, W - 1 - columns, columns)                # (N, 1, W)
-        return Plane(x).at(rows, columns)
+        return pixels_at(x, rows, columns)
 
     def __repr__(self):
         return self.show(self.horizontal, self.vertical)
@@ -133,7 +132,7 @@ class Shift(Augmentation):
         right = draw_integers(2 * most_right + 1, (N, 1, 1)) - most_right
         rows = xp.arange(H)[:, None] - down                                 # (N, H, 1): the row that each row shows
         columns = xp.arange(W) - right                                      # (N, 1, W)
-        return Plane(x, self.fill, self.value).at(rows, columns)
+        return pixels_at(x, rows, columns, self.fill, self.value)
 
     def __repr__(self):
         return self.show(self.distance)
@@ -175,8 +174,15 @@ class Cutout(Augmentation):
         left = draw_integers(W, (N, 1, 1, 1)) - self.size // 2
         rows = xp.arange(H)[:, None, None] - top                            # (N, H, 1, 1): counted from the square
         columns = xp.arange(W)[:, None] - left                              # (N, 1, W, 1)
-        hidden = (rows >= 0) & (rows < self.size) & (columns >= 0) & (columns < self.size)
-        return xp.where(hidden, x.dtype.type(self.value), x)
+        y = xp.empty_like(x)
+
+        def cut_slice(images):
+            down, right = rows[images], columns[images]
+            hidden = (down >= 0) & (down < self.size) & (right >= 0) & (right < self.size)
+            y[images] = xp.where(hidden, x.dtype.type(self.value), x[images])
+
+        in_slices(cut_slice, N, 3 * x[:1].nbytes)
+        return y
 
     def __repr__(self):
         return self.show(self.size)
@@ -268,62 +274,10 @@ def affine(x, degrees, factor, down, right, fill="constant", value=0):
         v = w - middle_column - right[images]                               # (n, 1, W)
         rows = middle_row + cos[images] * u + sin[images] * v               # (n, H, W)
         columns = middle_column + cos[images] * v - sin[images] * u
-        y[images] = in_type_of(x, Plane(in_floats(x[images]), fill, value).between(rows, columns))
+        y[images] = pixels_between(x[images], rows, columns, fill, value)
 
     in_slices(affine_slice, N, 16 * x[:1].size)  # four neighbours of every pixel, four bytes each
     return y
-
-
-class Plane:
-    """A batch of images continued beyond their borders, as `fill` says, to be read at any place.
-
-    The images stand in a frame of `value`: one pixel above and to the left, two below and to the right. A place far
-    outside is folded back onto a pixel that looks the same, and every pixel has a neighbour below and to the right.
-    """
-
-    def __init__(self, x, fill="constant", value=0):
-        N, H, W, C = x.shape
-        self.H, self.W, self.fill = H, W, fill
-        self.framed = xp.full((N, H + 3, W + 3, C), value, x.dtype)
-        self.framed[:, 1:H + 1, 1:W + 1] = x
-
-    def at(self, rows, columns):
-        """The pixels at whole places. rows, columns: integers that broadcast to (N, H, W) -> (N, H, W, C)"""
-        return self.pixels(self.number(self.folded(rows, self.H), self.folded(columns, self.W)))
-
-    def between(self, rows, columns):
-        """The same at places between the pixels, where the four around each count by their nearness (bilinear)."""
-        rows, columns = self.folded(rows, self.H), self.folded(columns, self.W)
-        top, left = xp.floor(rows), xp.floor(columns)
-        low, far = (rows - top)[..., None], (columns - left)[..., None]     # in [0, 1): how far below, how far right
-        here = self.number(top.astype(xp.int64), left.astype(xp.int64))
-        below = here + self.W + 3
-        upper = mixed(self.pixels(here), self.pixels(here + 1), far)
-        lower = mixed(self.pixels(below), self.pixels(below + 1), far)
-        return mixed(upper, lower, low)
-
-    def folded(self, places, length):
-        """Where in the frame to read for each place along an axis of `length` pixels."""
-        if self.fill == "constant":
-            return xp.clip(places, -1, length) + 1
-        if self.fill == "reflect" and length > 1:
-            last = length - 1                                               # up to it and back: a period of 2 last
-            places = last - abs(places % (2 * last) - last)
-        return xp.clip(places, 0, length - 1) + 1
-
-    def number(self, rows, columns):
-        """The number of each pixel, counted through all framed images."""
-        images = xp.arange(len(self.framed))[:, None, None]
-        return (images * (self.H + 3) + rows) * (self.W + 3) + columns
-
-    def pixels(self, numbers):
-        """(N, H, W) numbers -> (N, H, W, C)"""
-        return self.framed.reshape(-1, self.framed.shape[-1]).take(numbers, axis=0)
-
-
-def mixed(a, b, share):
-    """(1 - share) * a + share * b, in the form that gives a's very bits for share 0, and where a and b are equal."""
-    return a + (b - a) * share
 
 
 # ----------------------------------------------------------------------------------------------------------- colour
@@ -353,16 +307,6 @@ class ChannelShift(Augmentation):
 
     def __repr__(self):
         return self.show(self.amount)
-
-
-def in_floats(x):
-    """Bytes as numbers of the precision in use, to calculate with; numbers with a fraction stay as they are."""
-    return x.astype(float_type()) if x.dtype == xp.uint8 else x
-
-
-def in_type_of(x, y):
-    """y in the dtype of x; if those are bytes, rounded, and held at 0 and 255 instead of running over."""
-    return (xp.clip(xp.rint(y), 0, 255) if x.dtype == xp.uint8 else y).astype(x.dtype)
 
 
 # ------------------------------------------------------------------------------------------------- checked arguments

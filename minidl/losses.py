@@ -6,6 +6,7 @@
 from minidl.backend import asarray, backend_name, kind_of, on_cpu, to_cpu, xp
 from minidl.core import in_range
 from minidl.errors import ShapeError, UserError
+from minidl.ops.softmax import softmax_cross_entropy
 
 
 class Loss:
@@ -34,8 +35,9 @@ class SoftmaxCrossEntropy(Loss):
 
     scores: (N, classes), any real numbers    labels: (N,), whole numbers from 0 to classes - 1
 
-    Softmax and logarithm are taken together: their joint gradient is this simple, and subtracting the row's maximum
-    first keeps exp from overflowing. Bridle 1990 (softmax). The same as torch.nn.CrossEntropyLoss.
+    Softmax and logarithm are taken together (`minidl.ops.softmax`): their joint gradient is this simple, and
+    subtracting the row's maximum first keeps exp from overflowing. Bridle 1990 (softmax). The same as
+    torch.nn.CrossEntropyLoss.
 
     label_smoothing: this share of the target goes to all classes alike, the right one included, so that no score has
     to grow without bound. With target = (1 - label_smoothing) * onehot(label) + label_smoothing / classes:
@@ -52,22 +54,13 @@ class SoftmaxCrossEntropy(Loss):
 
     def forward(self, scores, labels):
         labels = checked_labels(labels, scores)
-        shifted = scores - scores.max(axis=1, keepdims=True)                    # (N, classes)
-        exponentials = xp.exp(shifted)
-        total = exponentials.sum(axis=1, keepdims=True)                         # (N, 1)
-        rows = xp.arange(len(scores))
-        self.saved = exponentials / total, rows, labels
-        score = (1 - self.label_smoothing) * shifted[rows, labels]              # (N,), that of the target
-        if self.label_smoothing:
-            score += self.label_smoothing * shifted.mean(axis=1)
-        return (xp.log(total[:, 0]) - score).mean()
+        losses, gradient = softmax_cross_entropy(scores, labels, self.label_smoothing)      # (N,), (N, classes)
+        self.saved = gradient                                                               # p - target
+        return losses.mean()
 
     def backward(self):
-        probabilities, rows, labels = self.saved
-        dscores = probabilities - self.label_smoothing / probabilities.shape[1]
-        dscores[rows, labels] -= 1 - self.label_smoothing
-        dscores /= len(dscores)
-        return dscores
+        gradient = self.saved
+        return gradient / len(gradient)
 
 
 class MeanSquaredError(Loss):

@@ -12,6 +12,8 @@ from math import sqrt
 from minidl.backend import to_cpu, xp
 from minidl.core import FlatParameters, Parameter, in_range
 from minidl.errors import ShapeError, UserError
+from minidl.ops import updates
+from minidl.ops.kernels import on_gpu
 from minidl.parallel import in_slices
 
 
@@ -139,6 +141,7 @@ class SGD(Optimizer):
         w = w - lr * g                     Robbins & Monro 1951
     """
 
+    @on_gpu(updates.sgd)
     def update(self, w, g):
         w -= self.lr * g
 
@@ -162,6 +165,7 @@ class Momentum(Optimizer):
         self.momentum, self.nesterov = in_range(momentum, "Momentum momentum", 0, 1), nesterov
         self.v = self.zeros()
 
+    @on_gpu(updates.momentum)
     def update(self, w, g, v):
         v *= self.momentum
         v += g
@@ -182,6 +186,7 @@ class AdaGrad(Optimizer):
         self.eps = in_range(eps, "AdaGrad eps", 0, float("inf"))
         self.s = self.zeros()
 
+    @on_gpu(updates.adagrad)
     def update(self, w, g, s):
         s += g * g
         w -= self.lr * g / (xp.sqrt(s) + self.eps)
@@ -204,6 +209,7 @@ class RMSProp(Optimizer):
         self.eps = in_range(eps, "RMSProp eps", 0, float("inf"))
         self.s = self.zeros()
 
+    @on_gpu(updates.rmsprop)
     def update(self, w, g, s):
         s *= self.decay
         s += (1 - self.decay) * g * g
@@ -230,6 +236,7 @@ class Adam(Optimizer):
         self.eps = in_range(eps, f"{kind} eps", 0, float("inf"))
         self.m, self.s = self.zeros(), self.zeros()
 
+    @on_gpu(updates.adam)
     def update(self, w, g, m, s):
         m += (1 - self.beta1) * (g - m)
         s *= self.beta2
@@ -286,11 +293,11 @@ class MovingAverage(OnParameters):
             self.average[...] = w
         self.t += 1
 
-        def update_slice(part):
-            average = self.average[part]
-            average += (1 - self.decay) * (w[part] - average)
+        in_slices(lambda part: self.follow(w[part], self.average[part]), len(w), 4 * w.itemsize)
 
-        in_slices(update_slice, len(w), 4 * w.itemsize)
+    @on_gpu(updates.moving_average)
+    def follow(self, w, average):
+        average += (1 - self.decay) * (w - average)
 
     @contextlib.contextmanager
     def swapped_in(self):

@@ -49,8 +49,10 @@ def gpu():
 
 NETWORKS = {
     "naive": lambda: models.naive_cifar_net((16, 16, 3), 4, filters=(3, 4), units=(6, 5)),
-    "vgg": lambda: Sequential([Conv2D(3, 3, padding="same"), BatchNorm(), ReLU(), MaxPool2D(2), Dropout(0.2),
-                               Flatten(), Dense(6), LayerNorm(), GELU(), Dropout(0.5), Dense(4)], (8, 8, 3)),
+    # no bias in front of BatchNorm: its gradient is 0 and some rounding, which Adam would magnify to any size
+    "vgg": lambda: Sequential([Conv2D(3, 3, padding="same", bias=False), BatchNorm(), ReLU(), MaxPool2D(2),
+                               Dropout(0.2), Flatten(), Dense(6), LayerNorm(), GELU(), Dropout(0.5), Dense(4)],
+                              (8, 8, 3)),
     "residual": lambda: models.cifar_resnet(8, width=3, input_shape=(8, 8, 3), classes=4),
 }
 OPTIMIZERS = {
@@ -139,7 +141,7 @@ def test_bytes_stay_bytes_on_the_gpu_until_their_batch_is_due(gpu):
     assert seen == [(16, "uint8"), (16, "uint8"), (8, "uint8"), (20, "uint8")] * 2
     assert uploads[0] - start == 5, "images and labels to train and to test, and the order of the epoch"
     steps = [after - before for before, after in zip(uploads, uploads[1:], strict=False)]
-    assert steps[:2] == [0, 0], "in a step, nothing at all"
+    assert steps[:2] == [0, 0], "in a step nothing: the masks are computed where they are needed"
     assert uploads[4] - uploads[3] == 1, "in the next epoch, the order alone: the data set is there"
 
 

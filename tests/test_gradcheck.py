@@ -92,7 +92,7 @@ def test_the_right_cause_is_named_first(verdicts):
     "return detrended(dy, x, mean, dbeta / n, dgamma / (n * std), 1 / std)": ["factor 1 / gamma"],
     "return detrended(dy, x, mean, dbeta / n, 0 * dgamma, self.gamma.data / std)": ["variance term", "over the batch"],
     "dx[:, 0] = 0; return dx": ["within 1 of the border (top)"],
-    "dscores /= dscores.size": ["4 times too small", "4 features"],
+    "return gradient / gradient.size": ["4 times too small", "4 features"],
     "return product(dy, self.W.data.T) / 0": ["28 of 28", "first at [0, 0]", "divided by zero"],
 }.items(), ids=lambda value: None if isinstance(value, list) else " ".join(value.split()))
 def test_the_evidence_says_what_a_student_can_use(edit, parts, verdicts):

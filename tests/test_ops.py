@@ -1,6 +1,7 @@
 """The primitives under the layers: each equals its obvious twin, whatever the slices, on every backend."""
 
 import math
+import threading
 import tracemalloc
 
 import numpy as np
@@ -161,8 +162,10 @@ NETWORK = [Conv2D(16, 3, padding=1), BatchNorm(), ReLU(), Conv2D(16, 5, stride=2
            DepthwiseConv2D(3, padding=1), LayerNorm(), MaxPool2D(3, stride=1, padding=1), Flatten(), Dense(10)]
 
 
-def test_workspaces_stay_small_however_large_the_batch():
+def test_workspaces_stay_small_however_large_the_batch(monkeypatch):
     """A network's workspaces hold a few slices for each thread, and none of them grows with the batch."""
+    monkeypatch.setattr(parallel, "_local", threading.local())  # without those of earlier tests
+    monkeypatch.setattr(parallel, "_reserved", {})
     model = Sequential(NETWORK, input_shape=(32, 32, 3))
     minidl.threads(1)
     held = []
@@ -170,7 +173,7 @@ def test_workspaces_stay_small_however_large_the_batch():
         x = minidl.asarray(np.random.default_rng(0).standard_normal((count, 32, 32, 3)))
         model.backward(model.forward(x))
         held.append(parallel.workspace_bytes())
-    assert held[1] < 1.1 * held[0], "they may differ by the rounding of a slice to whole images"
+    assert held[1] < 1.3 * held[0], "slices differ by their rounding to whole images, not threefold"
     assert held[1] < 8 * parallel.SLICE_BYTES
 
 

@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from minidl.backend import backend_name, xp
+from minidl.ops.columns import col2im, im2col
 from minidl.ops.winograd import POINTS, Winograd
 from minidl.parallel import workspace
 
@@ -61,14 +62,14 @@ class Columns:
 
         x: (N, H, W, C)    weights: (KH*KW*C, F)    out: (N, OH, OW, F), one block of memory
         """
-        xp.matmul(self.windows.im2col(x), weights, out=out.reshape(-1, out.shape[3]))
+        xp.matmul(im2col(self.windows, x), weights, out=out.reshape(-1, out.shape[3]))
 
     def gradients(self, x, dy, weights, dx):
         """The gradient of the weights (KH*KW*C, F); that of x into dx, unless that is None."""
-        columns, dy = self.windows.im2col(x), dy.reshape(-1, dy.shape[3])            # (N*OH*OW, KH*KW*C) and (.., F)
+        columns, dy = im2col(self.windows, x), dy.reshape(-1, dy.shape[3])           # (N*OH*OW, KH*KW*C) and (.., F)
         dweights = columns.T @ dy
         if dx is not None:
             columns = workspace("columns", columns.shape, dy.dtype)
             xp.matmul(dy, weights.T, out=columns)
-            dx[...] = self.windows.col2im(columns, len(x))
+            dx[...] = col2im(self.windows, columns, len(x))
         return dweights

@@ -6,11 +6,29 @@ So no mask is stored, backward computes the same one again, and slices, threads 
 from math import prod
 
 from minidl.backend import xp
+from minidl.ops.kernels import Kernel, on_gpu
 from minidl.parallel import in_slices, workspace
 
 STEPS = 1 << 16    # a draw has 16 bits
 
+DROPPED = Kernel("dropped", "T x, uint32 first, uint32 second, uint32 lowest, T scale", "T y", """
+    unsigned int bits = first + (unsigned int)(i >> 1);          // see random_draws
+    bits ^= bits >> 16;
+    bits *= 0x7feb352dU;
+    bits += second;
+    bits ^= bits >> 15;
+    bits *= 0x846ca68bU;
+    bits ^= bits >> 16;
+    unsigned int draw = i & 1 ? bits >> 16 : bits & 0xffffU;
+    y = x * scale * (T)(draw >= lowest);
+""")
 
+
+def dropped_on_gpu(x, key, rate):
+    return DROPPED(x, *map(xp.uint32, key), xp.uint32(lowest_kept(rate)), 1 / (1 - rate))
+
+
+@on_gpu(dropped_on_gpu)
 def dropped(x, key, rate):
     """x / (1 - rate), with zeros in place of a share `rate` of its elements; which ones, follows from the key.
 

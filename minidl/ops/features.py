@@ -3,20 +3,16 @@
 NumPy works along the last axis, and a few dozen features make a run of numbers that takes longer to start than to
 compute. So a sum over places is a product with a vector of ones, and what is multiplied or added is repeated along a
 whole row of the image. Each function names its obvious twin, to which it is tested equal.
+
+On a GPU, CuPy's x.sum(axis=0) of a tall matrix would keep two of a hundred multiprocessors busy. So sums are taken in
+two stages there: for each feature many threads sum up every so many-th row, then their sums are summed up.
 """
 
 from minidl.backend import xp
+from minidl.ops.kernels import Kernel, on_gpu
 from minidl.parallel import filled_in_slices, in_slices, sum_over_slices, workspace
 
-
-def feature_sums(x):
-    """x.sum over all axes but the last: (C,), in float64.
-
-    First over the places of each image, then over the images: so rounding errors do not grow with the batch.
-    """
-    C = x.shape[-1]
-    places = x.reshape(1 if x.ndim == 2 else len(x), -1, C)
-    return xp.matmul(xp.ones(places.shape[1], x.dtype), places).sum(axis=0, dtype=xp.float64)
+THREADS = 1 << 16    # that keep a GPU busy
 
 
 def repeated(numbers, x):
@@ -33,6 +29,63 @@ def centred(x, mean):
     return xp.subtract(x, mean, out=workspace("centred", x.shape, x.dtype))
 
 
+def in_runs(kernel, x, *others):
+    """The sums over all axes but the last that a kernel of two stages computes from x: (C,) each, in float64."""
+    C = x.shape[-1]
+    rows = x.size // C
+    runs = max(1, min(rows, THREADS // C))
+    first = [xp.empty((runs, C), xp.float64) for _ in kernel.outputs.split(",")]
+    kernel(x, *others, rows, C, runs, *first)
+    return [sums.sum(axis=0) for sums in first]
+
+
+# ----------------------------------------------------------------------------------------------------------------- sums
+
+SUMS = Kernel("sums", "raw T x, int64 rows, int64 C, int64 runs", "float64 total", """
+    const ptrdiff_t *place = _ind.get(), run = place[0], c = place[1];
+    T sum = 0;
+    for (ptrdiff_t row = run; row < rows; row += runs) sum += x[row * C + c];
+    total = sum;
+""")
+
+
+def feature_sums_on_gpu(x):
+    return in_runs(SUMS, x)[0]
+
+
+@on_gpu(feature_sums_on_gpu)
+def feature_sums(x):
+    """x.sum over all axes but the last: (C,), in float64.
+
+    First over the places of each image, then over the images: so rounding errors do not grow with the batch.
+    """
+    C = x.shape[-1]
+    places = x.reshape(1 if x.ndim == 2 else len(x), -1, C)
+    return xp.matmul(xp.ones(places.shape[1], x.dtype), places).sum(axis=0, dtype=xp.float64)
+
+
+MOMENTS = Kernel("moments", "raw T x, int64 rows, int64 C, int64 runs", "float64 total, float64 square", """
+    const ptrdiff_t *place = _ind.get(), run = place[0], c = place[1];
+    T sum = 0, squares = 0, pivot = x[c];                        // any value near the mean, so that nothing cancels
+    for (ptrdiff_t row = run; row < rows; row += runs) {
+        T distance = x[row * C + c] - pivot;
+        sum += distance;
+        squares += distance * distance;
+    }
+    total = sum;
+    square = squares;
+""")
+
+
+def mean_and_variance_on_gpu(x):
+    C = x.shape[-1]
+    n = x.size // C
+    total, square = in_runs(MOMENTS, x)
+    shift = total / n
+    return (x.reshape(-1, C)[0] + shift).astype(x.dtype), (square / n - shift * shift).astype(x.dtype)
+
+
+@on_gpu(mean_and_variance_on_gpu)
 def mean_and_variance(x):
     """x.mean and x.var over all axes but the last: (C,) and (C,).
 
@@ -53,17 +106,24 @@ def mean_and_variance(x):
     return mean.astype(x.dtype), ((sum(squares) + between) / n).astype(x.dtype)
 
 
-def scaled(x, scale, shift):
-    """x * scale + shift, with one scale and one shift per feature: (C,)."""
-    scale, shift = repeated(scale, x), repeated(shift, x)
+GRADIENT_SUMS = Kernel("gradient_sums", "raw T dy, raw T x, raw T mean, int64 rows, int64 C, int64 runs",
+                       "float64 total, float64 product", """
+    const ptrdiff_t *place = _ind.get(), run = place[0], c = place[1];
+    T sum = 0, products = 0, middle = mean[c];
+    for (ptrdiff_t row = run; row < rows; row += runs) {
+        sum += dy[row * C + c];
+        products += dy[row * C + c] * (x[row * C + c] - middle);
+    }
+    total = sum;
+    product = products;
+""")
 
-    def scale_slice(y, x):
-        xp.multiply(x, scale, out=y)
-        y += shift
 
-    return filled_in_slices(scale_slice, x)
+def gradient_sums_on_gpu(dy, x, mean):
+    return in_runs(GRADIENT_SUMS, dy, x, mean)
 
 
+@on_gpu(gradient_sums_on_gpu)
 def gradient_sums(dy, x, mean):
     """The sums of dy and of dy * (x - mean) over all axes but the last: (C,) and (C,), in float64."""
     mean = repeated(mean, x)
@@ -76,6 +136,32 @@ def gradient_sums(dy, x, mean):
     return sum_over_slices(sums, len(x), 3 * x[:1].nbytes)
 
 
+# --------------------------------------------------------------------------------------------------- element by element
+
+SCALED = Kernel("scaled", "T x, T scale, T shift", "T y", "y = x * scale + shift;")
+
+
+@on_gpu(SCALED)
+def scaled(x, scale, shift):
+    """x * scale + shift, with one scale and one shift per feature: (C,)."""
+    scale, shift = repeated(scale, x), repeated(shift, x)
+
+    def scale_slice(y, x):
+        xp.multiply(x, scale, out=y)
+        y += shift
+
+    return filled_in_slices(scale_slice, x)
+
+
+DETRENDED = Kernel("detrended", "T dy, T x, T mean, T average, T slope, T scale", "T dx",
+                   "dx = scale * (dy - average - slope * (x - mean));")
+
+
+def detrended_on_gpu(dy, x, *numbers):
+    return DETRENDED(dy, x, *(number.astype(x.dtype) for number in numbers))
+
+
+@on_gpu(detrended_on_gpu)
 def detrended(dy, x, mean, average, slope, scale):
     """scale * (dy - average - slope * (x - mean)), with one of each number per feature: (C,)."""
     level, tilt = repeated(average * scale, x), repeated(slope * scale, x)

@@ -27,6 +27,7 @@ from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.ops.convolution import Columns
 from minidl.ops.features import detrended, gradient_sums
 from minidl.ops.pooling import average_pool_gradient, max_pool_gradient, spread
+from minidl.ops.softmax import softmax_cross_entropy
 from minidl.ops.windows import Windows
 
 
@@ -85,8 +86,8 @@ DROP_X = "return self.masked(dy, key)"
 CHAIN = "            dy = layer.backward(dy)\n        return dy"
 SUM = "return added(self.body.backward(dy), self.shortcut.backward(dy))"
 JOIN = "return added(*(branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)))"
-MEAN, ONE_HOT = "dscores /= len(dscores)", "dscores[rows, labels] -= 1 - self.label_smoothing"
-SMOOTH = "dscores = probabilities - self.label_smoothing / probabilities.shape[1]"
+MEAN, ONE_HOT = "return gradient / len(gradient)", "dscores[rows, right] -= 1 - smoothing"
+SMOOTH = "dscores = exponentials / total - smoothing / classes"
 SAVED, FILLED_Y = "self.saved = x", "self.saved = y = filled_in_slices(forward_slice, x)"
 
 
@@ -172,7 +173,7 @@ TABLE = [
     ]),
     (CONV, Columns, [
         ("dweights = columns.T @ dy", "dweights = columns[:42].T @ dy[:42]", "first image only", "W"),
-        ("im2col(x), dy.", "im2col(x[:, ::-1]), dy.", "flipped", "W"),
+        ("im2col(self.windows, x), dy.", "im2col(self.windows, x[:, ::-1]), dy.", "flipped", "W"),
         (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}[::-1, ::-1].reshape(weights.shape).T"), "flipped kernel",
          "input"),
         (COLUMNS, COLUMNS.replace("weights.T", f"{BY_KERNEL}[:, ::-1].reshape(weights.shape).T"), "flipped kernel",
@@ -367,29 +368,30 @@ TABLE = [
         (JOIN, "return self.branches[0].backward(parts[0])", "missing term", "input"),
     ]),
     (LOSS, None, [
-        (MEAN, "pass", "constant factor", "input"),
-        (MEAN, "dscores /= dscores.size", "constant factor", "input"),
-        (MEAN, "dscores /= -len(dscores)", "constant factor", "input"),
-        (MEAN, "dscores[...] = 0", "zero", "input"),
-        (MEAN, "dscores /= len(dscores); dscores[1:] = 0", "first image only", "input"),
-        (ONE_HOT, "pass", "missing term", "input"),
-        (ONE_HOT, "dscores[rows, labels] += 1", "missing term", "input"),
-        (ONE_HOT, "dscores[rows, labels - 1] -= 1", "shifted", "input"),
-        (ONE_HOT, "dscores[rows, labels] -= 2", "extra term", "input"),
-        (ONE_HOT, "dscores[...] = 0; dscores[rows, labels] = -1", "missing term", "input"),
-        (SMOOTH, "dscores = probabilities.astype('float32')", "wrong dtype", "input"),
-        (SMOOTH, "dscores = probabilities * (1 - probabilities)", "wrong derivative", "input"),
-        ("shifted = scores - scores.max(axis=1, keepdims=True)",
-         "scores -= scores.max(axis=1, keepdims=True); shifted = scores", "changed its argument", "input"),
-        ("self.saved = exponentials / total, rows, labels", stale("(exponentials / total, rows, labels)"),
-         "stale state", "input"),
-        ("self.saved = exponentials / total, rows, labels", "self.saved = exponentials, rows, labels",
-         "wrong derivative", "input"),
-        ("        return dscores", "        return dscores.T", "transposed", "input"),
+        (MEAN, "return gradient + 0", "constant factor", "input"),
+        (MEAN, "return gradient / gradient.size", "constant factor", "input"),
+        (MEAN, "return gradient / -len(gradient)", "constant factor", "input"),
+        (MEAN, "return 0 * gradient", "zero", "input"),
+        (MEAN, "gradient[1:] = 0; return gradient / len(gradient)", "first image only", "input"),
+        (MEAN, "return (gradient / len(gradient)).astype('float32')", "wrong dtype", "input"),
+        (MEAN, "return (gradient / len(gradient)).T", "transposed", "input"),
+        ("self.saved = gradient", stale("gradient"), "stale state", "input"),
     ]),
-    (SMOOTHED, None, [
-        (ONE_HOT, "dscores[rows, labels] -= 1", "extra term", "input"),
-        (SMOOTH, "dscores = probabilities.copy()", "missing term", "input"),
+    (LOSS, softmax_cross_entropy, [
+        (ONE_HOT, "pass", "missing term", "input"),
+        (ONE_HOT, "dscores[rows, right] += 1", "missing term", "input"),
+        (ONE_HOT, "dscores[rows, right - 1] -= 1", "shifted", "input"),
+        (ONE_HOT, "dscores[rows, right] -= 2", "extra term", "input"),
+        (ONE_HOT, "dscores[...] = 0; dscores[rows, right] = -1", "missing term", "input"),
+        (SMOOTH, "p = exponentials / total; dscores = p * (1 - p)", "wrong derivative", "input"),
+        (SMOOTH, "dscores = exponentials.copy()", "wrong derivative", "input"),
+        ("shifted = scores[part] - scores[part].max(axis=1, keepdims=True)",
+         "scores[part] -= scores[part].max(axis=1, keepdims=True); shifted = scores[part]", "changed its argument",
+         "input"),
+    ]),
+    (SMOOTHED, softmax_cross_entropy, [
+        (ONE_HOT, "dscores[rows, right] -= 1", "extra term", "input"),
+        (SMOOTH, "dscores = exponentials / total", "missing term", "input"),
     ]),
     (SQUARES, None, [
         ("return distance * (2 / distance.size)", "return distance / distance.size", "constant factor", "input"),

@@ -1,0 +1,60 @@
+"""im2col and col2im: every window of an image as one row of a matrix, and each row added back to its pixels.
+
+On the CPU `minidl.ops.windows` does both with views of the image; on a GPU one kernel does each.
+"""
+
+from minidl.backend import xp
+from minidl.ops.kernels import Kernel, on_gpu
+
+# One thread for each number of the matrix.
+IM2COL = Kernel("im2col", "raw T x, int64 H, int64 W, int64 SH, int64 SW, int64 top, int64 left, int64 C, int64 KW",
+                "T column", """
+    const ptrdiff_t *place = _ind.get(), n = place[0], k = place[3];         // (N, OH, OW, KH*KW*C)
+    const ptrdiff_t c = k % C, kw = k / C % KW, kh = k / C / KW;
+    const ptrdiff_t h = place[1] * SH + kh - top, w = place[2] * SW + kw - left;
+    column = h < 0 || h >= H || w < 0 || w >= W ? (T)0 : x[((n * H + h) * W + w) * C + c];
+""")
+
+# One thread for each pixel gathers from the windows that it lies in: no two threads write the same element, and the
+# order of the sum is always the same.
+COL2IM = Kernel("col2im", "raw T columns, int64 KH, int64 KW, int64 SH, int64 SW, int64 top, int64 left, int64 OH, "
+                "int64 OW, int64 C", "T x", """
+    const ptrdiff_t *place = _ind.get(), n = place[0], h = place[1], w = place[2], c = place[3];
+    T total = 0;
+    for (ptrdiff_t kh = 0; kh < KH; ++kh) {
+        ptrdiff_t down = h + top - kh, oh = down / SH;
+        if (down < 0 || down % SH != 0 || oh >= OH) continue;
+        for (ptrdiff_t kw = 0; kw < KW; ++kw) {
+            ptrdiff_t right = w + left - kw, ow = right / SW;
+            if (right < 0 || right % SW != 0 || ow >= OW) continue;
+            total += columns[((((n * OH + oh) * OW + ow) * KH + kh) * KW + kw) * C + c];
+        }
+    }
+    x = total;
+""")
+
+
+def im2col_on_gpu(windows, x):
+    (KH, KW), (SH, SW), (N, H, W, C) = windows.size, windows.stride, x.shape
+    if windows.size == windows.stride == (1, 1) and windows.padded == (H, W):
+        return x.reshape(-1, C)
+    columns = xp.empty((N, windows.OH, windows.OW, KH * KW * C), x.dtype)
+    return IM2COL(x, H, W, SH, SW, windows.top, windows.left, C, KW, columns).reshape(-1, KH * KW * C)
+
+
+def col2im_on_gpu(windows, columns, N):
+    C = columns.shape[-1] // (windows.size[0] * windows.size[1])
+    return COL2IM(columns, *windows.size, *windows.stride, windows.top, windows.left, windows.OH, windows.OW, C,
+                  xp.empty((N, windows.H, windows.W, C), columns.dtype))
+
+
+@on_gpu(im2col_on_gpu)
+def im2col(windows, x):
+    """Every window as one row, so that a convolution becomes a matrix product: (N*OH*OW, KH*KW*C)."""
+    return windows.im2col(x)
+
+
+@on_gpu(col2im_on_gpu)
+def col2im(windows, columns, N):
+    """Add every row back to the pixels that it came from, as the gradient of im2col: (N, H, W, C)."""
+    return windows.col2im(columns, N)
