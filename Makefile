@@ -19,6 +19,7 @@ help:
 	@echo "make test-slow                 run the slow tests (whole lessons, trained networks)"
 	@echo "make lint                      check the style of the code"
 	@echo "make bench                     time a training step against PyTorch and DeZero (FLAGS=--quick is faster)"
+	@echo "make bench BACKEND=cupy        on a GPU: parity, times beside PyTorch and NumPy, shares of what the card can do"
 	@echo "make clean                     delete the environment and everything made"
 
 lesson: $(ready)
@@ -35,7 +36,7 @@ lint: $(ready)
 
 bench: $(ready)
 	$(python) -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	$(python) benchmarks/training_step.py $(FLAGS)
+	$(python) benchmarks/$(if $(filter cupy,$(BACKEND)),gpu,training_step).py $(FLAGS)
 
 clean:
 	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

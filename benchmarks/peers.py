@@ -41,8 +41,8 @@ def minidl(model, x, y):
     return {"train": train, "infer": infer}
 
 
-def torch(model, x, y, threads, channels_last):
-    """PyTorch in eager mode; images (N, C, H, W), in either of its two orders in memory."""
+def torch(model, x, y, threads, channels_last, device="cpu"):
+    """PyTorch in eager mode; images (N, C, H, W), in either of its two orders in memory; device: "cpu" or "cuda"."""
     try:
         import torch as library
         from torch import nn
@@ -91,6 +91,7 @@ def torch(model, x, y, threads, channels_last):
 
     net, images = twin(model), library.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
     labels, loss = library.from_numpy(y), nn.CrossEntropyLoss()
+    net, images, labels = (thing.to(device) for thing in (net, images, labels))
     if channels_last:
         net, images = (thing.to(memory_format=library.channels_last) for thing in (net, images))
     optimizer = library.optim.SGD(net.parameters(), lr=LR, momentum=0.9)

@@ -108,6 +108,10 @@ def _probed_cupy():
     except Exception as reason:
         if "cudaErrorNoDevice" in str(reason):
             raise BackendError(_NO_DEVICE) from reason
+        if driver := cupy.cuda.runtime.driverGetVersion():
+            raise BackendError(f"the NVIDIA driver is for CUDA {_version(driver)}, too old for this CuPy "
+                               f"({_in_one_line(reason)}). Update the driver, or take the CuPy for it. "
+                               f"{install}") from reason
         raise BackendError(f"CuPy is installed but finds no usable NVIDIA driver ({_in_one_line(reason)}). Install or "
                            f"update the driver, then look at the output of:  nvidia-smi") from reason
     if devices == 0:
@@ -132,6 +136,22 @@ def _choose_products(cupy, tf32):
         raise BackendError(f"use(\"cupy\", tf32=True): expected a GPU of compute capability 8.0 (A100) or newer, this "
                            f"one has {capability[:-1]}.{capability[-1]}. Leave tf32 out")
     products.set_compute_type("f", products.COMPUTE_TYPE_TF32 if tf32 else products.COMPUTE_TYPE_DEFAULT)
+
+
+def device_facts():
+    """What the GPU and its software are, by name, for people to read; the cupy backend must be in use."""
+    import cupy
+    runtime = cupy.cuda.runtime
+    properties, (free, total) = runtime.getDeviceProperties(runtime.getDevice()), runtime.memGetInfo()
+    return {"GPU": f"{properties['name'].decode()}, compute capability {properties['major']}.{properties['minor']}",
+            "memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
+            "CuPy": f"{cupy.__version__}, CUDA {_version(runtime.runtimeGetVersion())}",
+            "driver": f"for CUDA up to {_version(runtime.driverGetVersion())}"}
+
+
+def _version(number):
+    """CUDA's way to write a version: 12090 is 12.9."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _in_one_line(reason):

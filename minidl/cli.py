@@ -7,19 +7,20 @@
     minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
                                   check the backward pass of a class in a file of your own
     minidl bench --quick          time a training step against other libraries that are installed
+    minidl parity                 do NumPy and the GPU compute the same? every layer, loss, optimizer and a training
     minidl doctor                 what is installed, what is missing, and the command that cures it
 """
 
 import argparse
 import os
-import platform
 import runpy
 import sys
 from pathlib import Path
 
 import minidl
-from minidl import backend, datasets
-from minidl.errors import BackendError, UserError
+from minidl import backend, datasets, doctor
+from minidl.core import positive_integer
+from minidl.errors import UserError
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
 BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
@@ -46,7 +47,15 @@ def main(arguments=None):
                               help="arguments of the class: units=5 padding=same")
     check_parser.add_argument("--plot", metavar="PICTURE", help="save a picture of the gradients: check.png")
     commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
-    commands.add_parser("doctor", help="say what is installed and what is missing")
+    parity_parser = commands.add_parser("parity", help="compare what both backends compute; needs a GPU",
+                                        description="Exit status: 0 equal up to rounding, 1 further apart, 2 no GPU.")
+    parity_parser.add_argument("--steps", type=int, default=50, metavar="N", help="of the training (default 50)")
+    parity_parser.add_argument("--json", metavar="FILE", help="save the numbers there, too")
+    doctor_parser = commands.add_parser("doctor", help="say what is installed and what is missing",
+                                        description="Exit status: 0 all is well, 1 something is at fault.")
+    doctor_parser.add_argument("--backend", choices=backend.BACKENDS, help="cupy: a GPU that cannot be used is a fault "
+                               "(it is one, too, where MINIDL_BACKEND asks for it)")
+    doctor_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
     chosen, flags = parser.parse_known_args(arguments)
     if flags and chosen.command != "bench":
         parser.error(f"unrecognized arguments: {' '.join(flags)}")
@@ -59,7 +68,9 @@ def main(arguments=None):
             return gradcheck(chosen.target, chosen.input_shape, chosen.kwargs, chosen.plot)
         if chosen.command == "bench":
             return bench(flags)  # its own flags
-        return doctor()
+        if chosen.command == "parity":
+            return compare_backends(chosen.steps, chosen.json)
+        return doctor.report(chosen.backend or os.environ.get("MINIDL_BACKEND"), chosen.data_dir)
     except UserError as error:
         print(f"minidl {chosen.command}: {error}", file=sys.stderr)
         return 2
@@ -117,33 +128,15 @@ def gradcheck(target, input_shape, kwargs=(), picture=None):
     return 0 if report.passed else 1
 
 
-def doctor():
-    """Print what minidl stands on. Status 1 when something that was asked for cannot work."""
-    import numpy
-    blas = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    status = 0
-    lines = [("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-             ("minidl", minidl.__version__), ("NumPy", numpy.__version__),
-             ("BLAS", f"{blas['name']} {blas['version']}"), ("threads", str(backend.threads()))]
-    try:
-        backend.use("cupy")
-        import cupy
-        device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-        free, total = cupy.cuda.runtime.memGetInfo()
-        lines += [("CuPy", cupy.__version__), ("GPU", f"{device['name'].decode()}, {free / 2**30:.1f} of "
-                                                      f"{total / 2**30:.1f} GiB free")]
-    except BackendError as error:
-        wanted = os.environ.get("MINIDL_BACKEND") == "cupy"
-        status = 1 if wanted else status
-        lines.append(("GPU", f"{'FAULT' if wanted else 'not in use'}: {error}"))
-    finally:
-        backend.use("numpy")
-    try:
-        lines.append(("data", str(datasets.data_folder())))
-    except UserError as error:
-        status = 1
-        lines.append(("data", f"FAULT: {error}"))
-    for name, text in lines:
-        print(f"{name:8} {text}")
-    print("all well" if status == 0 else "something needs your attention: see FAULT above")
-    return status
+def compare_backends(steps, path=None):
+    """Print how far NumPy and CuPy lie apart. Status 1 where that is more than rounding."""
+    from minidl import parity
+    differences = parity.compare(positive_integer(steps, "--steps"))
+    print(parity.table(differences))
+    if path:
+        try:
+            parity.save(differences, path)
+        except OSError as reason:
+            raise UserError(f"--json {path}: the numbers cannot be saved ({reason.strerror or reason})") from reason
+        print(f"numbers: {path}")
+    return 0 if all(each.within for each in differences) else 1

@@ -12,12 +12,12 @@ FLOORS = [
     ["parallel", "core", "initializers", "ops"],
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
     ["network", "models", "datasets"],
-    ["training", "checkpoint", "gradcheck", "probe", "claims", "plots"],
-    ["lesson", "cli", "__init__", "__main__"],   # the package itself, minidl/__init__.py, names what users import
+    ["training", "parity", "checkpoint", "gradcheck", "probe", "claims", "plots"],
+    ["lesson", "doctor", "cli", "__init__", "__main__"],   # minidl/__init__.py names what users import
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3"}     # imported where they are used, or never
-KNOW_CUPY = ["backend", "ops", "cli"]     # `minidl doctor` reports the versions of CuPy and the driver
+KNOW_CUPY = ["backend", "ops"]
 COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules"]
 
 

@@ -34,9 +34,10 @@ INSTALL = [f'{sys.executable} -m pip install "cupy-cuda12x[ctk]"', 'CUDA 13: "cu
 @pytest.mark.parametrize(("fault", "parts"), [
     ("no package", ["needs the CuPy package", *INSTALL]),
     ("no driver", ["no usable NVIDIA driver", "cudaErrorInsufficientDriver", "nvidia-smi"]),
+    ("old driver", ["the NVIDIA driver is for CUDA 11.4, too old", "Update the driver, or take the CuPy", *INSTALL]),
     ("no device", ["no GPU is visible", "CUDA_VISIBLE_DEVICES", "nvidia-smi -L"]),
     ("no compiler", ["CUDA's libraries are missing", "libnvrtc.so.12", *INSTALL]),
-    ("no libraries", ["CUDA's libraries are missing", "libcublas.so.12", *INSTALL])])
+    ("no libraries", ["CUDA's libraries are missing", "libcublasLt.so.12", *INSTALL])])
 def test_what_is_missing_for_cupy(fault, parts):
     minidl.use("numpy")
     before = dict(vars(xp))

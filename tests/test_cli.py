@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import standin.faults
 
 import minidl
-from minidl import cli
+from minidl import cli, doctor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -263,12 +264,83 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("MINIDL_DATA", str(tmp_path))
     status, out, _ = run(capsys, "doctor")
     assert status == 0
-    for part in ("Python", minidl.__version__, "NumPy", "BLAS", "threads", "GPU", str(tmp_path), "all well"):
-        assert part in out
-    monkeypatch.setenv("MINIDL_DATA", str(tmp_path / "missing"))
+    lines = described(out)
+    assert list(lines) == ["Python", "minidl", "NumPy", "packages", "threads", "BLAS", "backend", "GPU", "data"]
+    assert sys.executable in lines["Python"]
+    assert lines["minidl"] == minidl.__version__
+    assert "matplotlib" in lines["packages"]
+    assert lines["threads"].startswith("1 in use")
+    assert "1 thread for each of minidl's" in lines["BLAS"] or "OPENBLAS_NUM_THREADS=1" in lines["BLAS"]
+    assert lines["GPU"].startswith("not in use: ")
+    assert lines["data"].startswith(f"{tmp_path}: shapes10 (to download when asked for: mnist,")
+    assert "all well" in out
+    assert minidl.backend_name() == "numpy"
+
+
+def described(out):
+    """{"Python": "3.11 ...", ...} from what doctor printed."""
+    return dict(line.split(maxsplit=1) for line in out.splitlines()[:-1])
+
+
+@pytest.mark.parametrize("named", ["--backend", "MINIDL_BACKEND"])
+@pytest.mark.parametrize(("fault", "part"), [
+    ("no package", f'{sys.executable} -m pip install "cupy-cuda12x[ctk]"'), ("no driver", "nvidia-smi"),
+    ("old driver", "the NVIDIA driver is for CUDA 11.4, too old for this CuPy"), ("no device", "CUDA_VISIBLE_DEVICES"),
+    ("no libraries", "libcublasLt.so.12"), ("no compiler", "libnvrtc.so.12")])
+def test_doctor_names_what_the_gpu_lacks(capsys, monkeypatch, fault, part, named):
+    """A fault where somebody asks for the GPU; otherwise a remark."""
+    with standin.faults.broken(fault):
+        status, out, _ = run(capsys, "doctor")
+        assert status == 0
+        assert part in described(out)["GPU"] and "FAULT" not in out
+        if named == "MINIDL_BACKEND":
+            monkeypatch.setenv(named, "cupy")
+        status, out, _ = run(capsys, "doctor", *(["--backend", "cupy"] if named == "--backend" else []))
+    assert status == 1
+    assert described(out)["GPU"].startswith("FAULT: ") and part in described(out)["GPU"]
+    assert out.splitlines()[-1] == "something needs your attention: see FAULT above"
+
+
+def test_doctor_describes_the_gpu(capsys):
+    with standin.installed():
+        status, out, _ = run(capsys, "doctor", "--backend", "cupy")
+    lines = described(out)
+    assert status == 0
+    assert lines["GPU"] == "stand-in, compute capability 9.0"
+    assert lines["memory"] == "7.0 of 8.0 GiB free"
+    assert lines["CuPy"] == "14.2.0, CUDA 12.9"
+    assert lines["driver"] == "for CUDA up to 12.9"
+    assert minidl.backend_name() == "numpy"
+
+
+def test_doctor_finds_data_sets(capsys, tmp_path):
+    (tmp_path / "cifar-10-binary.tar.gz").touch()
+    (tmp_path / "mnist").mkdir()
+    for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels.idx1-ubyte"):
+        (tmp_path / "mnist" / name).touch()
+    _, out, _ = run(capsys, "doctor", "--data-dir", tmp_path)
+    assert described(out)["data"] == (f"{tmp_path}: shapes10, mnist10k, cifar10 "
+                                      f"(to download when asked for: mnist, fashion_mnist, cifar100)")
+
+
+@pytest.mark.parametrize(("name", "value", "parts"), [
+    ("MINIDL_DATA", "/no/such/folder", ["data     FAULT: /no/such/folder", "MINIDL_DATA", "mkdir -p"]),
+    ("MINIDL_BACKEND", "torch", ["backend  FAULT: MINIDL_BACKEND='torch'", "numpy, cupy", "unset MINIDL_BACKEND"]),
+    ("MINIDL_THREADS", "none", ["threads  FAULT: MINIDL_THREADS='none'", "at least 1"])])
+def test_doctor_names_faults_of_the_environment(capsys, monkeypatch, name, value, parts):
+    monkeypatch.setenv(name, value)
+    minidl.backend._state.threads = None
+    status, out, _ = run(capsys, "doctor")
+    minidl.threads(1)
+    assert status == 1
+    assert all(part in out for part in parts), out
+
+
+def test_doctor_names_missing_packages(capsys, monkeypatch):
+    monkeypatch.setitem(doctor.NEEDED, "no-such-package", "nothing")
     status, out, _ = run(capsys, "doctor")
     assert status == 1
-    assert "FAULT" in out
+    assert f"FAULT: no-such-package (for nothing) cannot be found. Run:  {sys.executable} -m pip install no-such" in out
 
 
 def test_usage(capsys):

@@ -23,6 +23,7 @@ from minidl.backend import draw_permutation, to_cpu, xp
 from minidl.datasets import Standardize, scale_to_unit
 from minidl.errors import BackendError, UserError
 from minidl.layers import GELU, BatchNorm, Conv2D, Dense, Dropout, Flatten, LayerNorm, MaxPool2D, ReLU
+from minidl.lesson import _say_user_errors_in_one_line
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp
 from minidl.regularizers import L1, L2
@@ -140,7 +141,7 @@ def test_bytes_stay_bytes_on_the_gpu_until_their_batch_is_due(gpu):
     assert seen == [(16, "uint8"), (16, "uint8"), (8, "uint8"), (20, "uint8")] * 2
     assert uploads[0] - start == 5, "images and labels to train and to test, and the order of the epoch"
     steps = [after - before for before, after in zip(uploads, uploads[1:], strict=False)]
-    assert steps[:2] == [0, 0], "in a step nothing: the masks are computed where they are needed"
+    assert steps[:2] == [0, 0], "in a step, nothing at all"
     assert uploads[4] - uploads[3] == 1, "in the next epoch, the order alone: the data set is there"
 
 
@@ -293,6 +294,18 @@ def test_a_batch_too_large_for_the_memory_of_the_cpu(monkeypatch):
         fit(model, SGD(model.parameters(), lr=0.1), IMAGES, LABELS, 1, batch_size=1, prepare=scale_to_unit)
 
 
+def test_a_lesson_s_own_loop_that_runs_out_of_memory_says_so(gpu, capsys):
+    try:
+        with standin.memory_limit(10):
+            xp.zeros(100)
+    except MemoryError:
+        _say_user_errors_in_one_line(*sys.exc_info())
+    place, message = capsys.readouterr().err.strip().splitlines()
+    assert place.endswith("OutOfMemoryError") and "test_device.py, line" in place
+    assert message.startswith("no room in memory (Out of memory allocating 800 bytes")
+    assert "Take smaller batches" in message
+
+
 # ---------------------------------------------------------------------------------------------------------- lessons
 
 START = """
@@ -306,8 +319,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def lesson_on_the_stand_in(context, *flags, **environment):
-    argv = [str(ROOT / "lessons" / "02_vanishing_gradient.py"), *map(str, flags)]
+LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
+
+
+def lesson_on_the_stand_in(lesson, context, *flags, **environment):
+    argv = [str(lesson), *map(str, flags)]
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MINIDL_")}
     code = START.format(tests=str(ROOT / "tests"), root=str(ROOT), context=context, argv=argv)
     return subprocess.run([sys.executable, "-c", code], env=clean | {"MPLBACKEND": "agg"} | environment, cwd=ROOT,
@@ -317,8 +333,8 @@ def lesson_on_the_stand_in(context, *flags, **environment):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_lesson_says_what_is_missing_without_a_traceback(fault, tmp_path):
     for flags, environment in ((["--backend", "cupy"], {}), ([], {"MINIDL_BACKEND": "cupy"})):
-        done = lesson_on_the_stand_in(f"standin.faults.broken({fault!r})", "--fast", "--out", tmp_path, *flags,
-                                      **environment)
+        done = lesson_on_the_stand_in(LESSONS[0], f"standin.faults.broken({fault!r})", "--fast", "--out", tmp_path,
+                                      *flags, **environment)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr, done.stderr
         place, message = done.stderr.strip().splitlines()
@@ -327,7 +343,9 @@ def test_a_lesson_says_what_is_missing_without_a_traceback(fault, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lesson_runs_on_the_stand_in(tmp_path):
-    done = lesson_on_the_stand_in("standin.installed()", "--fast", "--strict", "--backend", "cupy", "--out", tmp_path)
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs_on_the_stand_in(lesson, tmp_path):
+    done = lesson_on_the_stand_in(lesson, "standin.installed()", "--fast", "--strict", "--backend", "cupy", "--out",
+                                  tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "cupy backend" in done.stdout

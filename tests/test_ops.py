@@ -1,4 +1,4 @@
-"""The primitives under the layers: each equals its obvious twin, whatever the slices."""
+"""The primitives under the layers: each equals its obvious twin, whatever the slices, on every backend."""
 
 import math
 import threading
@@ -6,11 +6,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from cases import assert_close, assert_same_bits
+from cases import assert_close, assert_same_bits, on_device
 
 import minidl
 from minidl import Sequential, parallel
-from minidl.backend import draw_key
+from minidl.backend import draw_key, xp
 from minidl.layers import BatchNorm, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten, LayerNorm, MaxPool2D, ReLU
 from minidl.ops.dropout import dropped, lowest_kept, random_draws
 from minidl.ops.features import detrended, feature_sums, gradient_sums, mean_and_variance, repeated, scaled
@@ -28,13 +28,13 @@ def slice_bytes(request, monkeypatch):
 
 def arrays(shape, count):
     draw = np.random.default_rng(0)
-    return 100 + draw.standard_normal((count, *shape)), draw.standard_normal((4, shape[-1]))
+    return (on_device(100 + draw.standard_normal((count, *shape))), on_device(draw.standard_normal((4, shape[-1]))))
 
 
 # ---------------------------------------------------------------------------------------------- one number per feature
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_arithmetic_by_feature(shape, slice_bytes):
+def test_arithmetic_by_feature(shape, slice_bytes, device):
     (dy, x), (mean, average, slope, scale) = arrays(shape, 2)
     others = tuple(range(len(shape) - 1))
     assert_close(feature_sums(x), x.sum(others), "sums")
@@ -48,7 +48,7 @@ def test_arithmetic_by_feature(shape, slice_bytes):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_mean_and_variance(shape, slice_bytes):
+def test_mean_and_variance(shape, slice_bytes, device):
     (x,), _ = arrays(shape, 1)
     others = tuple(range(len(shape) - 1))
     mean, variance = mean_and_variance(x)
@@ -69,12 +69,12 @@ def test_sums_by_feature_lose_nothing_in_a_large_batch():
 
 @pytest.mark.parametrize(("M", "K", "N"), [(3, 5, 2), (2, 5, 7), (1, 1, 1), (400, 300, 700), (700, 300, 400),
                                            (0, 3, 2)])
-def test_product(M, K, N, slice_bytes):
+def test_product(M, K, N, slice_bytes, device):
     draw = np.random.default_rng(0)
-    a, b = draw.standard_normal((M, K)), draw.standard_normal((K, N))
+    a, b = on_device(draw.standard_normal((M, K))), on_device(draw.standard_normal((K, N)))
     assert_close(product(a, b), a @ b, "a b", 1e-12)
     assert_close(product(b.T, a.T), (a @ b).T, "transposed", 1e-12)
-    out = np.empty((M, N))
+    out = xp.empty((M, N))
     assert product(a, b, out=out) is out
     assert_close(out, a @ b, "out", 1e-12)
 
@@ -94,7 +94,7 @@ def test_a_large_product_is_divided():
 
 # ------------------------------------------------------------------------------------------------------------- dropout
 
-def test_draws_are_those_of_the_published_hash():
+def test_draws_are_those_of_the_published_hash(device):
     """lowbias32 written out in Python's own whole numbers, two draws from each result."""
     def lowbias32(x, between):
         x ^= x >> 16
@@ -140,10 +140,10 @@ def test_draws_are_spread_evenly_and_know_nothing_of_each_other():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_dropped(dtype, slice_bytes):
-    x = np.random.default_rng(0).standard_normal((5, 3, 7)).astype(dtype)
+def test_dropped(dtype, slice_bytes, device):
+    x = on_device(np.random.default_rng(0).standard_normal((5, 3, 7)).astype(dtype))
     kept = (random_draws((3, 9), 0, x.size) >= lowest_kept(0.3)).reshape(x.shape)
-    assert_close(dropped(x, (3, 9), 0.3), np.where(kept, x / 0.7, 0), "y", 1e-6)
+    assert_close(dropped(x, (3, 9), 0.3), xp.where(kept, x / 0.7, 0), "y", 1e-6)
     assert dropped(x, (3, 9), 0.3).dtype == dtype
     assert (dropped(x, (3, 9), 0.999999) == 0).mean() > 0.9, "still no division by zero"
 

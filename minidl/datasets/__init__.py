@@ -54,6 +54,16 @@ def load(name, data_dir=None):
     return Dataset(x_train, y_train, x_test, y_test, list(classes))
 
 
+def there(data_dir=None):
+    """The names of the data sets that can be loaded without a download."""
+    folder = data_folder(data_dir)
+    found = {"shapes10": True, "mnist": idx.there(folder, "mnist", idx.MNIST),
+             "mnist10k": idx.there(folder, "mnist", (idx.TEST_IMAGES, idx.TEST_LABELS)),
+             "fashion_mnist": idx.there(folder, "fashion-mnist", idx.FASHION),
+             "cifar10": cifar.there(folder, cifar.CIFAR10), "cifar100": cifar.there(folder, cifar.CIFAR100)}
+    return [name for name in LOADERS if found[name]]
+
+
 def data_folder(data_dir=None):
     """Where data sets lie. A folder that somebody named must exist; the default ones are made when needed."""
     named = data_dir or os.environ.get("MINIDL_DATA")

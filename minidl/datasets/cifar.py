@@ -97,6 +97,12 @@ def read(folder, release):
     return x_train, y_train, x_test, y_test, release.classes
 
 
+def there(folder, release):
+    """Whether the archive or all unpacked files lie in the folder."""
+    return (folder / release.archive.name).is_file() or any(
+        all((place / name).is_file() for name in release.sizes()) for place in (folder / release.folder, folder))
+
+
 def unpacked(folder, release):
     """The folder of the unpacked files and {name: bytes}; files is None where there is none of them."""
     for place in (folder / release.folder, folder):

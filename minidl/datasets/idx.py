@@ -89,6 +89,11 @@ def pair(folder, name, remote, images, labels, classes):
     return x[..., None], y.astype(np.int64)
 
 
+def there(folder, name, files):
+    """Whether all these official files of a set lie in the folder."""
+    return all(find(folder, name, file) for file in files)
+
+
 SUBFOLDERS = {"mnist": ("mnist", "MNIST/raw"),
               "fashion-mnist": ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw")}
 

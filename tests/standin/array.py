@@ -257,10 +257,8 @@ class ndarray:  # noqa: N801 - CuPy's name
         return outer(self._array[checked_key(key, self.shape)], self)
 
     def __setitem__(self, key, value):
-        if isinstance(value, np.ndarray) and value.ndim:
+        if isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        if isinstance(value, (list, tuple)):
-            raise TypeError(f"a {type(value).__name__} cannot be assigned to a part of a cupy.ndarray")
         if isinstance(value, ndarray):
             value = value._array
         self._array[checked_key(key, self.shape, writing=True)] = value

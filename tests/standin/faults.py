@@ -17,7 +17,14 @@ def no_package():
 
 
 def no_driver():
-    return mock.patch.object(standin.cupy.cuda.runtime, "getDeviceCount", raising(CUDARuntimeError(
+    runtime = standin.cupy.cuda.runtime
+    return mock.patch.multiple(runtime, driverGetVersion=lambda: 0, getDeviceCount=raising(CUDARuntimeError(
+        "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")))
+
+
+def old_driver():
+    runtime = standin.cupy.cuda.runtime
+    return mock.patch.multiple(runtime, driverGetVersion=lambda: 11040, getDeviceCount=raising(CUDARuntimeError(
         "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version")))
 
 
@@ -28,7 +35,7 @@ def no_device():
 
 def no_libraries():
     return mock.patch.object(standin.cupy.ndarray, "__matmul__", raising(ImportError(
-        "libcublas.so.12: cannot open shared object file: No such file or directory")))
+        'Failure finding "libcublasLt.so.13 or libcublasLt.so.12": No such file: libcublasLt.so.12')))
 
 
 def no_compiler():
@@ -36,8 +43,8 @@ def no_compiler():
         "CuPy failed to load libnvrtc.so.12:\nOSError: libnvrtc.so.12: cannot open shared object file")))
 
 
-FAULTS = {"no package": no_package, "no driver": no_driver, "no device": no_device, "no libraries": no_libraries,
-          "no compiler": no_compiler}
+FAULTS = {"no package": no_package, "no driver": no_driver, "old driver": old_driver, "no device": no_device,
+          "no libraries": no_libraries, "no compiler": no_compiler}
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from standin.array import (
     synchronise,
     upload,
 )
-from standin.kernels import CompileException, ElementwiseKernel
+from standin.kernels import CompileException, ElementwiseKernel, ReductionKernel
 
 RECORDED = json.loads(Path(__file__).with_name("cupy.json").read_text(encoding="utf-8"))
 WAITING = {"nonzero", "argwhere", "flatnonzero", "unique", "bincount", "histogram", "array_repr", "array_str", "save",
@@ -187,9 +187,10 @@ def built():
     """{"cupy": the module, "cupy.cuda": ...}, as sys.modules wants them."""
     add_methods(RECORDED["ndarray"])
     own = {each.__name__: each for each in (asarray, array, ascontiguousarray, asnumpy, empty, empty_like,
-                                            get_array_module, ndarray, ElementwiseKernel)}
-    own |= {"asanyarray": asarray, "ufunc": UFunc, "ReductionKernel": not_here("ReductionKernel"),
-            "RawKernel": not_here("RawKernel"), "RawModule": not_here("RawModule")}
+                                            get_array_module, ndarray, ElementwiseKernel,
+                                            ReductionKernel)}
+    own |= {"asanyarray": asarray, "ufunc": UFunc}
+    own |= {name: not_here(name) for name in ("RawKernel", "RawModule")}
     own |= dict.fromkeys(("get_default_memory_pool", "get_default_pinned_memory_pool"), Pool)
     contents = {}
     for name, kind in RECORDED["names"].items():

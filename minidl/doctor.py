@@ -1,0 +1,107 @@
+"""`minidl doctor`: what minidl stands on, piece by piece, and for each fault the command that cures it."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+
+import numpy as np
+
+import minidl
+from minidl import backend, datasets
+from minidl.errors import BackendError, UserError
+
+NEEDED = {"matplotlib": "pictures", "requests": "downloads", "threadpoolctl": "threads"}
+
+
+def report(wanted=None, data_dir=None):
+    """Print what is there and what is at fault. Status 1 where something is, else 0.
+
+    wanted: the backend that somebody asks for. Without a GPU all is well, unless "cupy" is wanted.
+    """
+    faults = 0
+    for name, look in (("Python", python), ("minidl", lambda: minidl.__version__), ("NumPy", lambda: np.__version__),
+                       ("packages", packages), ("threads", threads), ("BLAS", blas), ("backend", lambda: known(wanted)),
+                       ("GPU", gpu), ("data", lambda: data(data_dir))):
+        try:
+            found = look()
+            lines = found.items() if isinstance(found, dict) else [(name, found)]
+        except UserError as error:
+            fault = name != "GPU" or wanted == "cupy"
+            faults += fault
+            lines = [(name, f"{'FAULT' if fault else 'not in use'}: {error}")]
+        for title, text in lines:
+            print(f"{title:8} {text}")
+    print("all well" if not faults else "something needs your attention: see FAULT above")
+    return 1 if faults else 0
+
+
+def python():
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"
+
+
+def packages():
+    """The versions of the packages that minidl needs besides NumPy."""
+    versions, missing = {}, []
+    for name in NEEDED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        raise UserError(f"{', '.join(f'{name} (for {NEEDED[name]})' for name in missing)} cannot be found. Run:  "
+                        f"{shlex.quote(sys.executable)} -m pip install {' '.join(missing)}")
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def threads():
+    return f"{backend.threads()} in use, of {os.cpu_count()} processors"
+
+
+def blas():
+    """The library behind NumPy's matrix products, as it was loaded."""
+    backend.threads()  # which also holds that library to one thread
+    import threadpoolctl
+    libraries = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    if not libraries:
+        return ("not known to threadpoolctl, so minidl cannot hold it to one thread; if small networks are slow, start "
+                "with OPENBLAS_NUM_THREADS=1")
+    return "; ".join(f"{library['internal_api']} {library['version']}, "
+                     + (f"kernels for {library['architecture']}, " if library.get("architecture") else "")
+                     + f"{library['num_threads']} thread{'s' * (library['num_threads'] > 1)} for each of minidl's"
+                     for library in libraries)
+
+
+def known(wanted):
+    """The backend that is asked for, after checking that there is one of that name."""
+    if wanted and wanted not in backend.BACKENDS:
+        raise UserError(f"MINIDL_BACKEND={wanted!r}: expected one of {', '.join(backend.BACKENDS)}. Run:  "
+                        f"unset MINIDL_BACKEND")
+    return wanted or "numpy, as nothing else is asked for"
+
+
+def gpu():
+    """What the GPU and its software are; a BackendError where they cannot be used."""
+    try:
+        backend.use("cupy")
+        return backend.device_facts()
+    except BackendError:
+        raise
+    except Exception as reason:  # CuPy has dozens of its own, and none may keep the rest of the report back
+        raise BackendError(f"the GPU computes but cannot describe itself ({reason}). Look at the output of:  "
+                           f"nvidia-smi") from reason
+    finally:
+        backend.use("numpy")
+
+
+def data(data_dir):
+    """Where data sets lie, and which can be loaded without a download."""
+    folder = datasets.data_folder(data_dir)
+    try:
+        there = datasets.there(data_dir)
+    except OSError as reason:
+        raise UserError(f"{folder} cannot be read ({reason.strerror or reason}). Run:  "
+                        f"ls -ld {shlex.quote(str(folder))}") from reason
+    missing = [name for name in datasets.names() if name not in there]
+    return f"{folder}: {', '.join(there)}" + (f" (to download when asked for: {', '.join(missing)})" if missing else "")

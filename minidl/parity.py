@@ -1,0 +1,279 @@
+"""Do both backends compute the same? Run everything on each, from one seed, and look at the largest differences.
+
+    minidl parity                     needs a GPU; exit status 1 where a difference is beyond its bound
+
+Every layer forward and backward, every loss, every optimizer, and a short training of the naive CNN. A difference is
+relative to the largest value of its array. What a seed decides (first weights, the order of the batches, augmented
+images, masks) has to be equal to the bit; all other numbers up to rounding: each library adds up in its own order.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from math import inf
+
+import numpy as np
+
+from minidl import layers, losses, models, optimizers
+from minidl.augment import Chain, ChannelShift, Crop, Cutout, Flip
+from minidl.backend import (
+    backend_name,
+    device_facts,
+    draw_integers,
+    draw_normal,
+    draw_permutation,
+    precision,
+    random_state,
+    restore_random_state,
+    seed,
+    to_cpu,
+    use,
+    xp,
+)
+from minidl.datasets import Standardize, load
+from minidl.network import Concat, Residual, Sequential
+from minidl.regularizers import L1, L2
+from minidl.training import fit
+
+PRECISIONS = ("float32", "float64")
+BOUNDS = {"layers": (1e-5, 1e-12), "losses": (1e-5, 1e-12), "optimizers": (1e-5, 1e-12), "training": (1e-4, 1e-9),
+          "seed": (0.0, 0.0)}
+IMAGES, VECTORS = (6, 9, 8, 10), (7, 11)
+
+LAYERS = [
+    (lambda: layers.Dense(13), VECTORS),
+    (lambda: layers.Dense(3, bias=False), VECTORS),
+    (lambda: layers.Conv2D(9, 3, padding="same"), IMAGES),
+    (lambda: layers.Conv2D(4, (2, 3), stride=(2, 1), padding=(1, 0), bias=False), IMAGES),
+    (lambda: layers.Conv2D(10, 1), IMAGES),
+    (lambda: layers.DepthwiseConv2D(3, stride=2, padding=1), IMAGES),
+    (lambda: layers.MaxPool2D(2), IMAGES),
+    (lambda: layers.MaxPool2D(3, stride=2, padding=1), IMAGES),
+    (lambda: layers.AveragePool2D(2), IMAGES),
+    (lambda: layers.AveragePool2D(3, stride=1, padding="same"), IMAGES),
+    (lambda: layers.GlobalAveragePool2D(), IMAGES),
+    (lambda: layers.Flatten(), IMAGES),
+    (lambda: layers.ReLU(), IMAGES),
+    (lambda: layers.LeakyReLU(), IMAGES),
+    (lambda: layers.Sigmoid(), IMAGES),
+    (lambda: layers.Tanh(), IMAGES),
+    (lambda: layers.GELU(), IMAGES),
+    (lambda: layers.BatchNorm(), IMAGES),
+    (lambda: layers.BatchNorm(), VECTORS),
+    (lambda: layers.LayerNorm(), IMAGES),
+    (lambda: layers.Dropout(0.4), IMAGES),
+    (lambda: layers.Dropout(0.4, maps=True), IMAGES),
+    (lambda: Residual([layers.Conv2D(10, 3, padding=1, bias=False), layers.BatchNorm(), layers.Tanh()]), IMAGES),
+    (lambda: Concat([layers.Conv2D(2, 1), [layers.Tanh(), layers.Conv2D(3, 3, padding=1)], []]), IMAGES),
+    (lambda: models.ZeroPadShortcut(13), IMAGES),
+]
+LOSSES = [losses.SoftmaxCrossEntropy, lambda: losses.SoftmaxCrossEntropy(label_smoothing=0.1), losses.MeanSquaredError]
+OPTIMIZERS = [
+    lambda p: optimizers.SGD(p, lr=0.1),
+    lambda p: optimizers.SGD(p, lr=0.1, clip=0.5, penalty=L2(0.1)),
+    lambda p: optimizers.Momentum(p, lr=0.1, penalty=L1(0.1)),
+    lambda p: optimizers.Momentum(p, lr=0.1, nesterov=True),
+    optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam, optimizers.AdamW,
+]
+AUGMENT = Chain([Flip(), Crop(2, "reflect"), Cutout(4), ChannelShift(20)])
+
+
+@dataclass
+class Difference:
+    """How far one thing lies apart on the two backends."""
+
+    group: str        # "layers", ...; its bound is in BOUNDS
+    name: str
+    precision: str
+    tensor: str       # the array that is furthest apart
+    largest: float    # |one - other|, over the largest |value| of that array
+    bound: float
+
+    @property
+    def within(self):
+        return self.largest <= self.bound
+
+
+def compare(steps=50, images=2000):
+    """[Difference ...] between NumPy and CuPy; backend and random numbers are put back.
+
+    steps: of the training    images: that it trains on, at most
+    """
+    before, draws = backend_name(), random_state()
+    data = load("shapes10")
+    differences = []
+    try:
+        for group, name, compute in subjects(data.x_train[:images], data.y_train[:images], steps):
+            for place, kind in enumerate(PRECISIONS):
+                there, here = (computed(compute, backend, kind) for backend in ("cupy", "numpy"))
+                assert there.keys() == here.keys()
+                apart = {tensor: distance(there[tensor], here[tensor]) for tensor in here}
+                worst = max(apart, key=apart.get)
+                differences.append(Difference(group, name, kind, worst, apart[worst], BOUNDS[group][place]))
+    finally:
+        use(before)
+        restore_random_state(draws)
+    return differences
+
+
+def computed(compute, backend, kind):
+    """{tensor: NumPy array} of one subject on one backend."""
+    use(backend)
+    seed(0)
+    with precision(kind):
+        return {tensor: to_cpu(array).copy() for tensor, array in compute().items()}
+
+
+def distance(one, other):
+    """The largest difference over the largest value; infinite where shapes, dtypes or what is no number differ."""
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return inf
+    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+        return 0.0
+    apart = abs(one.astype(np.float64) - other.astype(np.float64)).max()
+    return float(apart / abs(other).max()) if np.isfinite(apart) and np.any(other) else inf
+
+
+# --------------------------------------------------------------------------------------------------- what is compared
+
+def subjects(x, y, steps):
+    """(group, name, function) of everything; the function computes {tensor: array} on the backend in use.
+
+    x, y: images and labels to augment and to train on
+    """
+    for make, shape in LAYERS:
+        yield "layers", f"{make()!r} {'image' if shape == IMAGES else 'vector'}", lambda m=make, s=shape: passed(m(), s)
+    for make in LOSSES:
+        name = type(make()).__name__ + (", smoothed" if getattr(make(), "label_smoothing", 0) else "")
+        yield "losses", name, lambda m=make: lost(m())
+    for make in OPTIMIZERS:
+        yield "optimizers", described(make(weights())), lambda m=make: stepped(m)
+    yield "optimizers", "MovingAverage", averaged
+    for name, compute in (("first weights", lambda: models.naive_cifar_net().state_dict()),
+                          ("order of batches", lambda: {"order": draw_permutation(50_000)}),
+                          ("augmented images", lambda: {"images": AUGMENT(xp.asarray(x[:200]))}),
+                          ("masks of Dropout", masks)):
+        yield "seed", name, compute
+    yield "training", f"naive CNN, {steps} steps", lambda: trained(x, y, steps)
+
+
+def passed(layer, shape):
+    """A layer forward and backward in training, forward in evaluation; its parameters away from 0 and 1."""
+    layer.build(shape[1:])
+    for parameter in layer.parameters():
+        parameter.data += draw_normal(parameter.data.shape, 0.3)
+    x = draw_normal(shape)
+    y = layer.forward(x)
+    results = {"y": y, "dx": layer.backward(draw_normal(y.shape))}
+    for place, parameter in enumerate(layer.parameters()):
+        results[f"{parameter.name}.grad {place}"] = parameter.grad
+    return results | {"y in evaluation": layer.eval().forward(x)}
+
+
+def lost(loss):
+    scores = draw_normal((20, 10), 3)
+    target = draw_integers(10, 20) if loss.target == "labels" else draw_normal((20, 10))
+    return {"loss": loss.forward(scores, target), "dscores": loss.backward()}
+
+
+def weights():
+    model = Sequential([layers.Dense(17), layers.BatchNorm(), layers.Dense(5)], input_shape=(23,))
+    return model.parameters()
+
+
+def described(optimizer):
+    """The optimizer's name and what is unusual about it."""
+    unusual = [word for word, there in (("clipped", optimizer.clip), (repr(optimizer.penalty), optimizer.penalty),
+                                        ("Nesterov", getattr(optimizer, "nesterov", False))) if there]
+    return ", ".join([type(optimizer).__name__, *unusual])
+
+
+def stepped(make):
+    optimizer = make(weights())
+    for _ in range(10):
+        optimizer.flat.grad[...] = draw_normal(optimizer.flat.grad.shape)
+        optimizer.step()
+    return {"weights": optimizer.flat.data}
+
+
+def averaged():
+    average = optimizers.MovingAverage(weights(), decay=0.9)
+    for _ in range(10):
+        average.flat.data[...] = draw_normal(average.flat.data.shape)
+        average.update()
+    return {"average": average.average}
+
+
+def masks():
+    results = {}
+    for maps in (False, True):
+        layer = layers.Dropout(0.5, maps)
+        layer.build((4, 4, 100))
+        results[f"maps={maps}"] = layer.forward(xp.ones((50, 4, 4, 100))) > 0
+    return results
+
+
+def trained(x, y, steps):
+    """The loss of every step and the weights after the last, of a network trained by `fit`."""
+    model, loss = models.naive_cifar_net(), Recorded()
+    batch_size = min(100, len(x))
+    epochs = -(-steps * batch_size // len(x))
+    optimizer = Limited(optimizers.Momentum(model.parameters(), lr=0.01, penalty=L2(1e-4)), steps)
+    fit(model, optimizer, x, y, epochs, batch_size, loss, prepare=Standardize(x), augment=AUGMENT, report=None)
+    return {"losses": np.array([to_cpu(value) for value in loss.values[:steps]]), **model.state_dict()}
+
+
+class Recorded(losses.SoftmaxCrossEntropy):
+    """Keeps the loss of every batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = []
+
+    def forward(self, scores, labels):
+        value = super().forward(scores, labels)
+        self.values.append(value)
+        return value
+
+
+class Limited:
+    """An optimizer that stops after so many steps, wherever in an epoch that is."""
+
+    def __init__(self, optimizer, steps):
+        self.optimizer, self.left = optimizer, steps
+
+    def step(self):
+        if self.left:
+            self.optimizer.step()
+            self.left -= 1
+
+
+# ---------------------------------------------------------------------------------------------------------- the table
+
+def table(differences):
+    """The differences as text: a line for each thing, float32 and float64 side by side."""
+    names = dict.fromkeys((each.group, each.name) for each in differences)
+    by_place = {(each.group, each.name, each.precision): each for each in differences}
+    width = max(len(name) for _, name in names)
+    lines = [f"{'largest difference':{width}}  {'float32':>9} {'bound':>7}  {'float64':>9} {'bound':>7}  "
+             f"furthest apart", "-" * (width + 57)]
+    for group, name in names:
+        single, double = (by_place[group, name, kind] for kind in PRECISIONS)
+        wrong = [each for each in (single, double) if not each.within]
+        numbers = "  ".join(f"{each.largest:9.1e} {each.bound:7.0e}" for each in (single, double))
+        verdict = f"   BEYOND in {' and '.join(each.precision for each in wrong)}" if wrong else ""
+        lines.append(f"{name:{width}}  {numbers}  {(wrong or [single])[0].tensor}{verdict}")
+    beyond = sum(not each.within for each in differences)
+    lines.append(f"{beyond} of {len(differences)} differences are beyond their bounds" if beyond else
+                 f"all {len(differences)} differences are within their bounds")
+    return "\n".join(lines)
+
+
+def save(differences, path):
+    """The differences and what they were measured on, as JSON."""
+    before = backend_name()
+    use("cupy")
+    facts = device_facts()
+    use(before)
+    rows = [asdict(each) | {"within": each.within} for each in differences]
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"device": facts, "numpy": np.__version__, "differences": rows}, file, indent=1)
