@@ -7,6 +7,7 @@ while it computes, so plain threads fill all cores; each matrix product inside a
 """
 
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 
@@ -15,7 +16,9 @@ import numpy as np
 from minidl import backend
 from minidl.backend import xp
 
-SLICE_BYTES = 1 << 20    # about what one core keeps in its own cache
+# A smaller slice would stay in a core's own cache, this one in that of all cores. But Python's lock changes hands at
+# every call of NumPy, and waking the thread that waits for it takes some 50 microseconds: a call should take longer.
+SLICE_BYTES = 1 << 22
 RUNS = 8                 # runs of slices that a sum is computed in, each by one thread
 
 
@@ -63,9 +66,12 @@ def sum_over_slices(work, count, item_bytes, at_least=0):
 
 
 def _slices(count, item_bytes, at_least=0):
-    whole = backend.backend_name() == "cupy"
-    step = max(1, count if whole else int(max(SLICE_BYTES, at_least) // max(item_bytes, 1)))
-    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+    """1, 2, 4, 8, 16, 24 ... slices of the same size, give or take one row: two, four or eight threads share them."""
+    step = count if backend.backend_name() == "cupy" else int(max(SLICE_BYTES, at_least) // max(item_bytes, 1))
+    wanted = -(-count // max(step, 1))
+    even = -(-wanted // RUNS) * RUNS if wanted > RUNS else 1 << max(wanted - 1, 0).bit_length()
+    ends = [count * k // min(even, count) for k in range(1, min(even, count) + 1)]
+    return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
 
 
 def _add(totals, parts):
@@ -74,13 +80,31 @@ def _add(totals, parts):
 
 
 def _map(work, items):
-    """[work(item) for each item], on all threads; in the caller where there is one thread or one item."""
-    threads = backend.threads()
-    if threads == 1 or len(items) <= 1:
+    """[work(item) for each item]: the caller and threads from the pool take one item after the other."""
+    threads = min(backend.threads(), len(items))
+    if threads <= 1:
         return [work(item) for item in items]
+    results, waiting = [None] * len(items), deque(enumerate(items))
+
+    def take():
+        while True:
+            try:
+                k, item = waiting.popleft()
+            except IndexError:  # nothing is waiting any more
+                return
+            results[k] = work(item)
+
     if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="minidl")
-    return list(_pools[threads].map(work, items))
+        _pools[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="minidl")
+    helpers = [_pools[threads].submit(take) for _ in range(threads - 1)]
+    try:
+        take()
+    finally:
+        waiting.clear()  # after an error nobody starts anything new
+        for helper in helpers:
+            if not helper.cancel():  # it has begun
+                helper.result()
+    return results
 
 
 _pools = {}

@@ -169,18 +169,18 @@ def test_workspaces_stay_small_however_large_the_batch(monkeypatch):
     model = Sequential(NETWORK, input_shape=(32, 32, 3))
     minidl.threads(1)
     held = []
-    for count in (300, 900):
+    for count in (600, 1200):  # both fill the slices of all layers; of 300 the last layers make smaller ones
         x = minidl.asarray(np.random.default_rng(0).standard_normal((count, 32, 32, 3)))
         model.backward(model.forward(x))
         held.append(parallel.workspace_bytes())
-    assert held[1] == held[0]
-    assert held[1] < 16 * parallel.SLICE_BYTES
+    assert held[1] < 1.1 * held[0], "they may differ by the rounding of a slice to whole images"
+    assert held[1] < 8 * parallel.SLICE_BYTES
 
 
 def test_nothing_of_the_batch_s_size_is_made_but_results():
     """An elementwise layer needs its result and a slice or two; an optimizer's step a slice or two."""
     minidl.threads(1)
-    x = minidl.asarray(np.ones((64, 32, 32, 16)))                                            # 4 MiB
+    x = minidl.asarray(np.ones((256, 32, 32, 16)))                                           # 16 MiB
     for layer in (ReLU(), Dropout(0.5), BatchNorm(), MaxPool2D(2)):
         layer.build(x.shape[1:])
         dy = layer.forward(x)
@@ -190,7 +190,7 @@ def test_nothing_of_the_batch_s_size_is_made_but_results():
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < x.nbytes + 2 * parallel.SLICE_BYTES, layer
-    dense = Dense(2000)
+    dense = Dense(4000)
     dense.build((1000,))
     optimizer = Adam(dense.parameters())
     optimizer.step()

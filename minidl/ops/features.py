@@ -10,7 +10,7 @@ two stages there: for each feature many threads sum up every so many-th row, the
 
 from minidl.backend import xp
 from minidl.ops.kernels import Kernel, on_gpu
-from minidl.parallel import filled_in_slices, in_slices, sum_over_slices
+from minidl.parallel import filled_in_slices, in_slices, sum_over_slices, workspace
 
 THREADS = 1 << 16    # that keep a GPU busy
 
@@ -22,6 +22,11 @@ def repeated(numbers, x):
     """
     numbers = numbers.astype(x.dtype, copy=False)
     return numbers if x.ndim == 2 else xp.tile(numbers, (x.shape[-2], 1))
+
+
+def centred(x, mean):
+    """x - mean, in memory that is there already: for use within one slice."""
+    return xp.subtract(x, mean, out=workspace("centred", x.shape, x.dtype))
 
 
 def in_runs(kernel, x, *others):
@@ -90,9 +95,9 @@ def mean_and_variance(x):
     def statistics(rows):
         part = x[rows]
         count, total = part.size // part.shape[-1], feature_sums(part)
-        centred = part - repeated(total / count, x)
-        centred *= centred
-        return count, total, feature_sums(centred)
+        from_mean = centred(part, repeated(total / count, x))
+        from_mean *= from_mean
+        return count, total, feature_sums(from_mean)
 
     counts, totals, squares = zip(*in_slices(statistics, len(x), 2 * x[:1].nbytes), strict=True)
     n = sum(counts)
@@ -124,7 +129,7 @@ def gradient_sums(dy, x, mean):
     mean = repeated(mean, x)
 
     def sums(rows):
-        product = x[rows] - mean
+        product = centred(x[rows], mean)
         product *= dy[rows]
         return [feature_sums(dy[rows]), feature_sums(product)]
 
@@ -159,14 +164,14 @@ def detrended_on_gpu(dy, x, *numbers):
 @on_gpu(detrended_on_gpu)
 def detrended(dy, x, mean, average, slope, scale):
     """scale * (dy - average - slope * (x - mean)), with one of each number per feature: (C,)."""
-    # the same as  dy * scale - x * tilt - level  with two passes fewer
-    tilt = slope * scale
-    level = repeated(average * scale - mean * tilt, x)
-    scale, tilt = repeated(scale, x), repeated(tilt, x)
+    level, tilt = repeated(average * scale, x), repeated(slope * scale, x)
+    mean, scale = repeated(mean, x), repeated(scale, x)
 
     def detrend_slice(dx, dy, x):
+        trend = centred(x, mean)
+        trend *= tilt
         xp.multiply(dy, scale, out=dx)
-        dx -= x * tilt
+        dx -= trend
         dx -= level
 
     return filled_in_slices(detrend_slice, dy, x)

@@ -329,11 +329,11 @@ TABLE = [
     ]),
     (IMAGE_NORM, gradient_sums, [
         ("feature_sums(product)", "feature_sums(product[:1])", "first image only", "gamma"),
-        ("product = x[rows] - mean", "product = x[rows].copy()", "extra term", "gamma"),
+        ("product = centred(x[rows], mean)", "product = x[rows].copy()", "extra term", "gamma"),
     ]),
     (IMAGE_NORM, detrended, [
         ("dx -= level", "dx += level", "missing term", "input"),
-        ("dx -= x * tilt", "pass", "missing term", "input"),
+        ("dx -= trend", "pass", "missing term", "input"),
     ]),
     (ROW_NORM, None, [
         (ROW_X, "xp.divide(dxhat - trend + dxhat.mean(-1, keepdims=True), std[rows], out=dx[rows])", "missing term",
