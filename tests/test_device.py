@@ -141,7 +141,7 @@ def test_bytes_stay_bytes_on_the_gpu_until_their_batch_is_due(gpu):
     assert seen == [(16, "uint8"), (16, "uint8"), (8, "uint8"), (20, "uint8")] * 2
     assert uploads[0] - start == 5, "images and labels to train and to test, and the order of the epoch"
     steps = [after - before for before, after in zip(uploads, uploads[1:], strict=False)]
-    assert steps[:2] == [0, 0], "in a step nothing: the masks are computed where they are needed"
+    assert steps[:2] == [0, 0], "in a step, nothing at all"
     assert uploads[4] - uploads[3] == 1, "in the next epoch, the order alone: the data set is there"
 
 

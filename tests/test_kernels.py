@@ -165,6 +165,18 @@ def test_pixels(fill, dtype, twins):
                   rtol=1e-4 if dtype is not np.uint8 else 1 / 255)
 
 
+@needs_compiler
+def test_a_label_that_is_no_class_makes_the_loss_no_number():
+    """The kernel cannot raise an error, and must not read beyond the scores."""
+    with standin.installed() as cupy:
+        minidl.use("cupy")
+        scores, labels = cupy.asarray(np.ones((4, 3), np.float32)), cupy.asarray(np.array([0, 3, -1, 2]))
+        losses, gradient = map(to_cpu, softmax_cross_entropy(scores, labels, 0))
+        minidl.use("numpy")
+    assert np.isnan(losses).tolist() == [False, True, True, False]
+    assert np.isfinite(gradient).all()
+
+
 OPTIMIZERS = {"SGD": lambda p: SGD(p, 0.1), "Momentum": lambda p: Momentum(p, 0.1, penalty=L2(0.1)),
               "Nesterov": lambda p: Momentum(p, 0.1, nesterov=True), "AdaGrad": AdaGrad, "RMSProp": RMSProp,
               "Adam": Adam, "AdamW": lambda p: AdamW(p, decay=0.3)}

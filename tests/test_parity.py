@@ -73,8 +73,8 @@ PLANTED = {
     "tanh": (changed("tanh", lambda y: y * 1.0001), "Tanh() image"),
     "weights": (lambda cupy, patch: patch.setattr(parity, "seed", lambda number: minidl.seed(
         number + (minidl.backend_name() == "cupy"))), "first weights"),
-    "dtype": (changed("log", lambda y: y.astype("float64")), "SoftmaxCrossEntropy"),
-    "not a number": (changed("sqrt", lambda y: y * float("nan")), "Adam"),
+    "dtype": (changed("empty_like", lambda y: y.astype("float64")), "GELU() image"),
+    "not a number": (changed("sqrt", lambda y: y * float("nan")), "LayerNorm() image"),
 }
 
 

@@ -66,7 +66,7 @@ def feature_sums(x):
 
 MOMENTS = Kernel("moments", "raw T x, int64 rows, int64 C, int64 runs", "float64 total, float64 square", """
     const ptrdiff_t *place = _ind.get(), run = place[0], c = place[1];
-    T sum = 0, squares = 0, pivot = x[c];                        // any value near the mean, so that nothing cancels
+    T sum = 0, squares = 0, pivot = rows ? x[c] : (T)0;          // any value near the mean, so that nothing cancels
     for (ptrdiff_t row = run; row < rows; row += runs) {
         T distance = x[row * C + c] - pivot;
         sum += distance;

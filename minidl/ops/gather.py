@@ -41,7 +41,7 @@ def pixels_at_on_gpu(x, rows, columns, fill="constant", value=0):
     _, H, W, C = x.shape
     if x.dtype == xp.float16:
         return pixels_at.plain(x, rows, columns, fill, value)
-    return PIXELS_AT(x, rows[..., None], columns[..., None], H, W, C, FILLS.index(fill), value,
+    return PIXELS_AT(x, rows[..., None], columns[..., None], H, W, C, FILLS.index(fill), x.dtype.type(value),
                      xp.empty(x.shape, x.dtype))
 
 

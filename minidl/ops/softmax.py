@@ -7,7 +7,8 @@ from minidl.parallel import in_slices
 # One thread for each row: it reads its few scores three times, the second and third time from the cache.
 SOFTMAX_CROSS_ENTROPY = Kernel("softmax_cross_entropy", "raw T scores, L label, T smoothing, int64 classes",
                                "T loss, raw T gradient", """
-    const ptrdiff_t start = i * classes;
+    const ptrdiff_t start = i * classes, right = label;
+    const bool known = right >= 0 && right < classes;            // a label that is no class makes the loss NaN
     T largest = scores[start], total = 0, mean = 0;
     for (ptrdiff_t k = 1; k < classes; ++k) {
         T score = scores[start + k];
@@ -22,10 +23,11 @@ SOFTMAX_CROSS_ENTROPY = Kernel("softmax_cross_entropy", "raw T scores, L label, 
     }
     mean /= classes;
     for (ptrdiff_t k = 0; k < classes; ++k) {
-        T target = smoothing / classes + (k == (ptrdiff_t)label ? 1 - smoothing : (T)0);
+        T target = smoothing / classes + (k == right ? 1 - smoothing : (T)0);
         gradient[start + k] = gradient[start + k] / total - target;
     }
-    loss = log(total) - (1 - smoothing) * (scores[start + (ptrdiff_t)label] - largest) - smoothing * mean;
+    T score = known ? scores[start + right] - largest : log((T)-1);
+    loss = log(total) - (1 - smoothing) * score - smoothing * mean;
 """)
 
 
