@@ -22,6 +22,7 @@ from minidl.ops.features import detrended, feature_sums, gradient_sums, mean_and
 from minidl.ops.gather import FILLS, pixels_at, pixels_between
 from minidl.ops.kernels import Kernel, on_gpu
 from minidl.ops.pooling import max_pool, max_pool_gradient
+from minidl.ops.relu import relu
 from minidl.ops.softmax import softmax_cross_entropy
 from minidl.ops.windows import Windows
 from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp
@@ -89,6 +90,15 @@ def test_windows(size, stride, padding, dtype, twins):
         twins(lambda x, dy: max_pool_gradient(windows, dy, x, max_pool(windows, x)), image, dy)
     twins(lambda x: im2col(windows, x) + 0, x)
     twins(lambda columns: col2im(windows, columns, 3) + 0, columns)
+
+
+@needs_compiler
+@DTYPES
+def test_relu(dtype, twins):
+    x = tie_free((3, 5, 4, 2)).astype(dtype)
+    x[0, 0, 0], x[1, 1, 1, 0], x[2, 2, 2, 1] = np.nan, np.inf, -np.inf
+    twins(relu, x)
+    twins(lambda x: relu(x[::-1, :, 1:3]), x)
 
 
 @needs_compiler
