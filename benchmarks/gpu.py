@@ -220,7 +220,7 @@ def versions():
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small ceilings, three rounds, five steps of parity")
+    parser.add_argument("--quick", action="store_true", help="small ceilings, three rounds, two steps of parity")
     parser.add_argument("--only", default=",".join(NETWORKS), help="networks, separated by commas")
     parser.add_argument("--batches", default="own,512", help="batch sizes, separated by commas; own: each network's")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
@@ -235,7 +235,7 @@ def main(arguments=None):
     except UserError as error:
         parser.exit(2, f"benchmarks/gpu.py: {error}\n")
     result = {"date": date.today().isoformat(), "device": device_facts(), "versions": versions(), "networks": {}}
-    differences = parity.compare(*((5, 200) if chosen.quick else ()))
+    differences = parity.compare(*((2, 200) if chosen.quick else ()))
     print(parity.table(differences))
     result["parity"] = [vars(each) | {"within": each.within} for each in differences]
     result["ceilings"] = ceilings(*((1 << 20, 256) if chosen.quick else (1 << 28, 8192)))

@@ -74,6 +74,7 @@ OPTIMIZERS = [
     lambda p: optimizers.Momentum(p, lr=0.1, nesterov=True),
     optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam, optimizers.AdamW,
 ]
+BATCH = 100          # images in a step of the training
 AUGMENT = Chain([Flip(), Crop(2, "reflect"), Cutout(4), ChannelShift(20)])
 
 
@@ -100,6 +101,7 @@ def compare(steps=50, images=2000):
     """
     before, draws = backend_name(), random_state()
     data = load("shapes10")
+    images = min(images, steps * BATCH)
     differences = []
     try:
         for group, name, compute in subjects(data.x_train[:images], data.y_train[:images], steps):
@@ -215,7 +217,7 @@ def masks():
 def trained(x, y, steps):
     """The loss of every step and the weights after the last, of a network trained by `fit`."""
     model, loss = models.naive_cifar_net(), Recorded()
-    batch_size = min(100, len(x))
+    batch_size = min(BATCH, len(x))
     epochs = -(-steps * batch_size // len(x))
     optimizer = Limited(optimizers.Momentum(model.parameters(), lr=0.01, penalty=L2(1e-4)), steps)
     fit(model, optimizer, x, y, epochs, batch_size, loss, prepare=Standardize(x), augment=AUGMENT, report=None)

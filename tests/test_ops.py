@@ -173,7 +173,7 @@ def test_workspaces_stay_small_however_large_the_batch(monkeypatch):
         x = minidl.asarray(np.random.default_rng(0).standard_normal((count, 32, 32, 3)))
         model.backward(model.forward(x))
         held.append(parallel.workspace_bytes())
-    assert held[1] < 1.1 * held[0], "they may differ by the rounding of a slice to whole images"
+    assert held[1] < 1.3 * held[0], "slices differ by their rounding to whole images, not threefold"
     assert held[1] < 8 * parallel.SLICE_BYTES
 
 

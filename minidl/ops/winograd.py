@@ -26,6 +26,9 @@ from minidl.parallel import workspace
 POINTS = {4: (0, 1, -1), 6: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}     # by the size of a tile, n
 SLICE_BYTES = 1 << 23    # two dozen calls work on a slice, most of them on a small part of it
 
+# Three pieces of memory serve all steps: each reads one of them and writes another, so more images fit the cache.
+ONE, TWO, THREE = "winograd 1", "winograd 2", "winograd 3"
+
 
 def transforms(m, r):
     """Aᵀ (m, n), G (n, r) and Bᵀ (n, n) for m results of a kernel of length r.
@@ -75,10 +78,8 @@ class Winograd:
         return self.TH * self.TW * self.n**2
 
     def item_bytes(self, C, F, dtype):
-        """Bytes of intermediate arrays for one image: as large as it, and by n / m larger in one or both directions."""
-        more = self.n / self.m
-        arrays = (1 + 2 * more + more**2) * C + (2 + more + more**2) * F
-        return int(self.height * self.width * arrays * np.dtype(dtype).itemsize)
+        """Bytes of intermediate arrays for one image: three of the size of all its tiles."""
+        return 3 * self.TH * self.TW * self.n**2 * max(C, F) * np.dtype(dtype).itemsize
 
     def at_least(self, weights):
         """Bytes that a slice should have at least, to be worth many calls and a gradient of the weights of its own."""
@@ -100,10 +101,10 @@ class Winograd:
         """The convolution of x (N, H, W, C), with U = weights(W), into out (N, OH, OW, F)."""
         n, m, F, T = self.n, self.m, U.shape[2], self.TH * self.TW * len(x)
         AT, V = xp.asarray(self.matrices[0], x.dtype), self.tiles(x)
-        M = xp.matmul(V, U, out=workspace("products", (n * n, T, F), x.dtype))
-        columns = xp.matmul(AT, M.reshape(n, n * T * F), out=workspace("columns", (m, n * T * F), x.dtype))
-        rows = xp.matmul(AT, columns.reshape(m, n, T * F), out=workspace("rows", (m, m, T * F), x.dtype))
-        whole = out if self.fits else workspace("results", (len(x), self.TH * m, self.TW * m, F), x.dtype)
+        M = xp.matmul(V, U, out=workspace(ONE, (n * n, T, F), x.dtype))
+        columns = xp.matmul(AT, M.reshape(n, n * T * F), out=workspace(TWO, (m, n * T * F), x.dtype))
+        rows = xp.matmul(AT, columns.reshape(m, n, T * F), out=workspace(ONE, (m, m, T * F), x.dtype))
+        whole = out if self.fits else workspace(TWO, (len(x), self.TH * m, self.TW * m, F), x.dtype)
         self.by_tile(whole)[...] = self.in_order(rows, whole)
         if not self.fits:
             out[...] = whole[:, :out.shape[1], :out.shape[2]]
@@ -114,13 +115,13 @@ class Winograd:
         A, V = xp.asarray(self.matrices[0].T, x.dtype), self.tiles(x)
         whole = dy
         if not self.fits:
-            whole = workspace("results", (len(x), self.TH * m, self.TW * m, F), x.dtype)
+            whole = workspace(THREE, (len(x), self.TH * m, self.TW * m, F), x.dtype)
             whole[...] = 0
             whole[:, :dy.shape[1], :dy.shape[2]] = dy
-        rows = workspace("rows", (m, m, T * F), x.dtype)
+        rows = workspace(ONE, (m, m, T * F), x.dtype)
         self.in_order(rows, whole)[...] = self.by_tile(whole)
-        columns = xp.matmul(A, rows, out=workspace("columns", (m, n, T * F), x.dtype))
-        dM = xp.matmul(A, columns.reshape(m, n * T * F), out=workspace("products", (n, n * T * F), x.dtype))
+        columns = xp.matmul(A, rows, out=workspace(THREE, (m, n, T * F), x.dtype))
+        dM = xp.matmul(A, columns.reshape(m, n * T * F), out=workspace(ONE, (n, n * T * F), x.dtype))
         dM = dM.reshape(n * n, T, F)
         dU = xp.matmul(V.swapaxes(1, 2), dM)                            # (n*n, C, F)
         if dx is not None:
@@ -140,15 +141,15 @@ class Winograd:
         """V = Bᵀ d B for every tile d of the images: (N, H, W, C) -> (n*n, T, C)."""
         n, N, C, TH, TW = self.n, len(x), x.shape[3], self.TH, self.TW
         BT = xp.asarray(self.matrices[1], x.dtype)
-        padded = workspace("rows of tiles", (self.height, self.width, N, C), x.dtype)
+        padded = workspace(ONE, (self.height, self.width, N, C), x.dtype)
         padded[...] = 0
         self.inside(padded)[...] = pixels(x)
-        rows = workspace("rows transformed", (n, TH, self.width * N * C), x.dtype)
+        rows = workspace(TWO, (n, TH, self.width * N * C), x.dtype)
         lines = padded.reshape(1, self.height, self.width * N * C)
         xp.matmul(BT, self.overlapping(lines, TH)[0], out=rows.swapaxes(0, 1))
-        columns = workspace("columns of tiles", (self.width, n, TH, N * C), x.dtype)
+        columns = workspace(ONE, (self.width, n, TH, N * C), x.dtype)
         columns[...] = rows.reshape(n, TH, self.width, N * C).transpose(2, 0, 1, 3)
-        V = workspace("tiles", (n, n, TW, TH * N * C), x.dtype)
+        V = workspace(TWO, (n, n, TW, TH * N * C), x.dtype)
         lines = columns.reshape(self.width, n, TH * N * C).swapaxes(0, 1)
         xp.matmul(BT, self.overlapping(lines, TW), out=V.transpose(1, 2, 0, 3))
         return V.reshape(n * n, TW * TH * N, C)
@@ -156,10 +157,10 @@ class Winograd:
     def add_tiles(self, dV, dx):
         """dx = the sum of B dV Bᵀ over the tiles in which a pixel stands: the transpose of `tiles`."""
         n, N, C, TH, TW = self.n, len(dx), dx.shape[3], self.TH, self.TW
-        columns = self.add_overlapping("columns of tiles", dV.reshape(n, n, TW, TH * N * C))[:self.width]
-        rows = workspace("rows transformed", (n, TH, self.width, N * C), dx.dtype)
+        columns = self.add_overlapping(dV.reshape(n, n, TW, TH * N * C))[:self.width]
+        rows = workspace(TWO, (n, TH, self.width, N * C), dx.dtype)
         rows[...] = columns.reshape(self.width, n, TH, N * C).transpose(1, 2, 0, 3)
-        padded = self.add_overlapping("rows of tiles", rows.reshape(n, 1, TH, self.width * N * C))[:self.height]
+        padded = self.add_overlapping(rows.reshape(n, 1, TH, self.width * N * C))[:self.height]
         pixels(dx)[...] = self.inside(padded.reshape(self.height, self.width, N, C))
 
     def inside(self, padded):
@@ -173,16 +174,16 @@ class Winograd:
         shape = (len(lines), tiles, self.n, lines.shape[2])
         return xp.lib.stride_tricks.as_strided(lines, shape, (K, self.m * line, line, item))
 
-    def add_overlapping(self, name, tiles):
+    def add_overlapping(self, tiles):
         """Multiply by B and add up the lines that tiles share: (n, K, tiles, L) -> (at least all lines, K, L)."""
         n, m, (_, K, count, L) = self.n, self.m, tiles.shape
         B, tiles = xp.asarray(self.matrices[1].T, tiles.dtype), tiles.transpose(1, 2, 0, 3)         # (K, tiles, n, L)
-        total = workspace(name, (count + -(-n // m) - 1, m, K, L), tiles.dtype)
+        total = workspace(ONE, (count + -(-n // m) - 1, m, K, L), tiles.dtype)
         total[count:] = 0
         for start in range(0, n, m):
             B_part, first = B[start:start + m], start // m              # these lines fall into the tile `first` ahead
             target = total[first:first + count, :len(B_part)]
-            part = workspace("part", target.shape, tiles.dtype) if start else target
+            part = workspace(THREE, target.shape, tiles.dtype) if start else target
             xp.matmul(B_part, tiles, out=part.transpose(2, 0, 1, 3))    # (K, tiles, lines, L)
             if start:
                 target += part
