@@ -270,8 +270,8 @@ def test_nvidias_compiler_takes_it(kernel, dtype):
         kind = np.dtype(parameter.dtype) if parameter.dtype is not None else types[parameter.ctype]
         number = parameter.name in scalars or parameter.ctype == "long long"
         arguments.append(_kernel._ArgInfo(3, _scalar.CScalar, kind, 0, True, True) if number else
-                         _kernel._ArgInfo(1, cupy.ndarray, kind, 4, True, True))
-    arguments.append(_kernel._ArgInfo(2, _carray.Indexer, None, 4, True, True))
+                         _kernel._ArgInfo(1, cupy.ndarray, kind, 6, True, True))
+    arguments.append(_kernel._ArgInfo(2, _carray.Indexer, None, 6, True, True))
     used = {name: kind.type for name, kind in types.items() if any(p.ctype == name for p in made.params)}
     source = _kernel._get_elementwise_kernel_code(tuple(arguments), _kernel._TypeMap(tuple(sorted(used.items()))),
                                                   made.params, made.operation, made.name, made.preamble)

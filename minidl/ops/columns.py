@@ -6,13 +6,12 @@ On the CPU `minidl.ops.windows` does both with views of the image; on a GPU one 
 from minidl.backend import xp
 from minidl.ops.kernels import Kernel, on_gpu
 
-# One thread for each number of the matrix.
-IM2COL = Kernel("im2col", "raw T x, int64 H, int64 W, int64 SH, int64 SW, int64 top, int64 left, int64 C, int64 KW",
+# One thread for each number of the matrix, whose index (n, oh, ow, kh, kw, c) says all.
+IM2COL = Kernel("im2col", "raw T x, int64 H, int64 W, int64 C, int64 SH, int64 SW, int64 top, int64 left",
                 "T column", """
-    const ptrdiff_t *place = _ind.get(), n = place[0], k = place[3];         // (N, OH, OW, KH*KW*C)
-    const ptrdiff_t c = k % C, kw = k / C % KW, kh = k / C / KW;
-    const ptrdiff_t h = place[1] * SH + kh - top, w = place[2] * SW + kw - left;
-    column = h < 0 || h >= H || w < 0 || w >= W ? (T)0 : x[((n * H + h) * W + w) * C + c];
+    const ptrdiff_t *place = _ind.get();
+    const ptrdiff_t h = place[1] * SH + place[3] - top, w = place[2] * SW + place[4] - left;
+    column = h < 0 || h >= H || w < 0 || w >= W ? (T)0 : x[((place[0] * H + h) * W + w) * C + place[5]];
 """)
 
 # One thread for each pixel gathers from the windows that it lies in: no two threads write the same element, and the
@@ -38,8 +37,8 @@ def im2col_on_gpu(windows, x):
     (KH, KW), (SH, SW), (N, H, W, C) = windows.size, windows.stride, x.shape
     if windows.size == windows.stride == (1, 1) and windows.padded == (H, W):
         return x.reshape(-1, C)
-    columns = xp.empty((N, windows.OH, windows.OW, KH * KW * C), x.dtype)
-    return IM2COL(x, H, W, SH, SW, windows.top, windows.left, C, KW, columns).reshape(-1, KH * KW * C)
+    columns = xp.empty((N, windows.OH, windows.OW, KH, KW, C), x.dtype)
+    return IM2COL(x, H, W, C, SH, SW, windows.top, windows.left, columns).reshape(-1, KH * KW * C)
 
 
 def col2im_on_gpu(windows, columns, N):

@@ -69,14 +69,23 @@ inline float __fdividef(float a, float b) { return a / b; }
 inline int __float2int_rn(float a) { return (int)rintf(a); }
 inline unsigned int __umulhi(unsigned int a, unsigned int b) { return (unsigned int)(((uint64_t)a * b) >> 32); }
 
-struct Argument { void* data; const ptrdiff_t* shape; const ptrdiff_t* strides; ptrdiff_t ndim; ptrdiff_t size; };
+struct Argument {
+    void* data; const ptrdiff_t* shape; const ptrdiff_t* strides; ptrdiff_t ndim; ptrdiff_t size; ptrdiff_t contiguous;
+};
 struct Fault { ptrdiff_t argument; ptrdiff_t axis; ptrdiff_t index; ptrdiff_t size; };
 
 struct Indexer {            // CuPy's CIndexer: the place in the loop, as one number and as one for each axis
     const ptrdiff_t* shape; ptrdiff_t ndim; ptrdiff_t total; ptrdiff_t index[32];
     ptrdiff_t size() const { return total; }
     const ptrdiff_t* get() const { return index; }
-    void set(ptrdiff_t i) { for (ptrdiff_t k = ndim - 1; k >= 0; --k) { index[k] = i % shape[k]; i /= shape[k]; } }
+    ptrdiff_t last = -2;
+    void set(ptrdiff_t i) {     // divisions would take most of the time: the next index and the one before need none
+        ptrdiff_t k = ndim - 1;
+        if (i == last + 1) for (; k >= 0 && ++index[k] == shape[k]; --k) index[k] = 0;
+        else if (i == last - 1) for (; k >= 0 && index[k]-- == 0; --k) index[k] = shape[k] - 1;
+        else for (ptrdiff_t rest = i; k >= 0; --k) { index[k] = rest % shape[k]; rest /= shape[k]; }
+        last = i;
+    }
     ptrdiff_t offset(const ptrdiff_t* strides) const {
         ptrdiff_t place = 0;
         for (ptrdiff_t k = 0; k < ndim; ++k) place += index[k] * strides[k];
@@ -94,6 +103,7 @@ template<class T> struct CArray {   // a raw array: x[i] counts its elements in 
     T& operator[](Int position) const {
         ptrdiff_t i = (ptrdiff_t)position, place = 0;
         if (i < 0 || i >= given.size) throw Fault{number, -1, i, given.size};
+        if (given.contiguous) return ((T*)given.data)[i];
         for (ptrdiff_t k = given.ndim - 1; k >= 0; --k) {
             place += i % given.shape[k] * given.strides[k];
             i /= given.shape[k];
@@ -114,14 +124,15 @@ template<class T> struct CArray {   // a raw array: x[i] counts its elements in 
 
 class Argument(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("shape", ctypes.c_void_p), ("strides", ctypes.c_void_p),
-                ("ndim", ctypes.c_ssize_t), ("size", ctypes.c_ssize_t)]
+                ("ndim", ctypes.c_ssize_t), ("size", ctypes.c_ssize_t), ("contiguous", ctypes.c_ssize_t)]
 
     @classmethod
     def of(cls, array, kept):
         """array: NumPy's; kept: a list that keeps alive what the structure points to."""
         shape, strides = ((ctypes.c_ssize_t * max(array.ndim, 1))(*numbers) for numbers in (array.shape, array.strides))
         kept += [array, shape, strides]
-        return cls(array.ctypes.data, ctypes.addressof(shape), ctypes.addressof(strides), array.ndim, array.size)
+        return cls(array.ctypes.data, ctypes.addressof(shape), ctypes.addressof(strides), array.ndim, array.size,
+                   array.flags.c_contiguous)
 
 
 class Fault(ctypes.Structure):
