@@ -24,7 +24,6 @@ from minidl.parallel import workspace
 # Polynomials are multiplied by their values at these points and at infinity (Toom 1963, Cook 1966). With 2 and 1/2 in
 # place of 3/2 and 3/4 float32 loses up to four times as much; here it loses no more than the plain sum does.
 POINTS = {4: (0, 1, -1), 6: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}     # by the size of a tile, n
-SLICE_BYTES = 1 << 23    # two dozen calls work on a slice, most of them on a small part of it
 
 # Three pieces of memory serve all steps: each reads one of them and writes another, so more images fit the cache.
 ONE, TWO, THREE = "winograd 1", "winograd 2", "winograd 3"
@@ -82,8 +81,8 @@ class Winograd:
         return 3 * self.TH * self.TW * self.n**2 * max(C, F) * np.dtype(dtype).itemsize
 
     def at_least(self, weights):
-        """Bytes that a slice should have at least, to be worth many calls and a gradient of the weights of its own."""
-        return max(8 * weights.nbytes, SLICE_BYTES)
+        """Bytes that a slice should have at least, to be worth a gradient of the weights of its own."""
+        return 4 * weights.nbytes
 
     def weights(self, W):
         """U = G W Gᵀ: (KH, KW, C, F) -> (n*n, C, F)."""
