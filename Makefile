@@ -23,7 +23,7 @@ help:
 	@echo "make clean                     delete the environment and everything made"
 
 lesson: $(ready)
-	@$(python) lessons/$(LESSON)_*.py $(FLAGS)
+	@.venv/bin/minidl lesson $(LESSON) $(FLAGS)
 
 test: $(ready)
 	$(python) -m pytest -q -rs -m "not slow" $(if $(BACKEND),--backend $(BACKEND)) $(FLAGS)

@@ -57,6 +57,9 @@ def main(arguments=None):
                                "(it is one, too, where MINIDL_BACKEND asks for it)")
     doctor_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
     chosen, flags = parser.parse_known_args(arguments)
+    if chosen.command == "lesson" and set(flags) & {"-h", "--help"}:  # add_help=False leaves those behind a number
+        lesson_parser.print_help()
+        return 0
     if flags and chosen.command != "bench":
         parser.error(f"unrecognized arguments: {' '.join(flags)}")
     try:

@@ -54,6 +54,10 @@ class Lesson:
         self.data, self.data_dir, self.fast, self.strict = flags.data, flags.data_dir, flags.fast, flags.strict
         self.seeds = range(flags.seeds or (1 if self.fast else seeds))
         self.out = Path(flags.out or os.path.join("runs", self.name))
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)  # now, and not after a training whose pictures find no place
+        except OSError as reason:
+            parser.error(f"--out {self.out}: no folder can be made there ({reason.strerror}). Name another one")
         self.claims = Claims()
         self.interactive = interactive
 
@@ -64,7 +68,6 @@ class Lesson:
 
     def save(self, figure, name):
         """Save a figure as a PNG and say where."""
-        self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / f"{name}.png"
         figure.savefig(path)
         print(f"picture: {path}")
@@ -74,7 +77,6 @@ class Lesson:
 
     def finish(self):
         """Print and save the claims; with --strict, exit with status 1 when one does not hold."""
-        self.out.mkdir(parents=True, exist_ok=True)
         self.claims.save(self.out / "claims.json")
         print(f"\n{self.claims}\n\n{self.name} on {self.data}, {self.backend} backend: "
               f"{time.perf_counter() - self.started:.0f} s; pictures and claims.json in {self.out}{os.sep}")

@@ -111,7 +111,8 @@ def checked_labels(labels, scores):
     given, labels = labels, asarray(labels)
     N, classes = scores.shape
     if labels.shape != (N,):
-        cure = "One-hot rows become numbers by labels.argmax(axis=1)" if labels.ndim == 2 else \
+        cure = "Take labels.ravel()" if labels.shape[1:] == (1,) else \
+            "One-hot rows become numbers by labels.argmax(axis=1)" if labels.ndim == 2 else \
             "Were images and labels cut into batches by the same rows?"
         raise ShapeError(f"labels: expected shape ({N},), one for each row of scores; got {labels.shape}. {cure}")
     if labels.dtype.kind not in "iu":

@@ -23,6 +23,7 @@ class Container(Layer):
     """
 
     output_shape = None
+    batch = None    # how many inputs the last forward pass saw
 
     def hold(self, parts):
         """Take in the layers inside, given as {name: layer}; `parameters` and `walk` follow this order."""
@@ -62,6 +63,7 @@ class Container(Layer):
             raise UserError(f"{self.label()}: expected an array of {expected}, as the model's parameters are, got "
                             f"{x.dtype}. Pass x.astype(\"{expected}\"), or minidl.asarray(x) for the precision in use")
         super().check(x)
+        self.batch = len(x)
 
     def check_gradient(self, dy):
         """The model's back door: dy must be an array of the backend in use, of the shape of the output."""
@@ -70,6 +72,9 @@ class Container(Layer):
             expected = ", ".join(["N", *map(str, self.output_shape)])
             raise ShapeError(f"{self.label()}: backward expected dy of the output's shape ({expected}), "
                              f"got {tuple(dy.shape)}")
+        if self.batch not in (None, len(dy)):
+            raise ShapeError(f"{self.label()}: backward expected dy for the {self.batch} inputs that forward saw last, "
+                             f"got dy for {len(dy)}. Run forward on the batch that dy belongs to, right before it")
 
     def require_built(self):
         if self.input_shape is None:
@@ -173,6 +178,11 @@ class Container(Layer):
             with open(temporary, "wb") as file:
                 np.savez(file, **state)
             os.replace(temporary, path)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as reason:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise DataError(f"{path}: the model cannot be saved there ({reason.strerror}). Does the folder exist, and "
+                            f"may you write into it?") from reason
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)

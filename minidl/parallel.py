@@ -22,14 +22,13 @@ SLICE_BYTES = 1 << 22
 RUNS = 8                 # runs of slices that a sum is computed in, each by one thread
 
 
-def in_slices(work, count, item_bytes, at_least=0):
+def in_slices(work, count, item_bytes):
     """[work(rows) for each slice `rows` of range(count)], in order, computed on all threads.
 
-    count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs; at_least: bytes that a slice
-    must have at least to be worth what it reads or returns beside its rows, such as weights. The slices depend on
-    these alone, never on the number of threads, so everything rounds the same way on any machine.
+    count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs. The slices depend on these
+    two alone, never on the number of threads, so everything rounds the same way on any machine.
     """
-    return _map(work, _slices(count, item_bytes, at_least))
+    return _map(work, _slices(count, item_bytes))
 
 
 def filled_in_slices(work, x, *others):
@@ -48,6 +47,7 @@ def filled_in_slices(work, x, *others):
 def sum_over_slices(work, count, item_bytes, at_least=0):
     """The sum of what work(rows) returns, a list of arrays, over all slices, computed on all threads.
 
+    at_least: bytes that a slice should have to be worth the size of what it returns, such as a gradient of weights.
     The slices are summed in RUNS runs of neighbours, then these: an order that no number of threads changes.
     """
     slices = _slices(count, item_bytes, at_least) or [slice(0, 0)]
@@ -81,8 +81,8 @@ def _add(totals, parts):
 
 def _map(work, items):
     """[work(item) for each item]: the caller and threads from the pool take one item after the other."""
-    threads = min(backend.threads(), len(items))
-    if threads <= 1:
+    threads = backend.threads()
+    if min(threads, len(items)) <= 1:
         return [work(item) for item in items]
     results, waiting = [None] * len(items), deque(enumerate(items))
 
@@ -92,15 +92,18 @@ def _map(work, items):
                 k, item = waiting.popleft()
             except IndexError:  # nothing is waiting any more
                 return
-            results[k] = work(item)
+            try:
+                results[k] = work(item)
+            except BaseException:
+                waiting.clear()  # nobody starts anything new
+                raise
 
     if threads not in _pools:
         _pools[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="minidl")
-    helpers = [_pools[threads].submit(take) for _ in range(threads - 1)]
+    helpers = [_pools[threads].submit(take) for _ in range(min(threads, len(items)) - 1)]
     try:
         take()
     finally:
-        waiting.clear()  # after an error nobody starts anything new
         for helper in helpers:
             if not helper.cancel():  # it has begun
                 helper.result()

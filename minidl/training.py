@@ -13,7 +13,7 @@ from math import ceil, isfinite
 
 from minidl.backend import asarray, draw_permutation, memory_for
 from minidl.core import positive_integer
-from minidl.errors import ShapeError
+from minidl.errors import ShapeError, UserError
 from minidl.losses import SoftmaxCrossEntropy, check_range, checked_labels, lowest_and_highest
 
 
@@ -50,6 +50,14 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     Returns a History. The last, smaller batch is used too. If the loss stops being a number, training stops there
     and the line says so.
     """
+    for name, thing in (("model", model), ("optimizer", optimizer), ("loss", loss), ("schedule", schedule),
+                        ("augment", augment), ("prepare", prepare)):
+        if isinstance(thing, type):
+            raise UserError(f"fit: {name} is the class {thing.__name__}; make one: {thing.__name__}(...)")
+    trained = getattr(optimizer, "flat", None)
+    if trained is not None and not any(parameter.pack is trained for parameter in model.parameters()):
+        raise UserError("fit: the optimizer trains the parameters of another model, and this one would learn nothing. "
+                        "Make it from model.parameters()")
     loss = SoftmaxCrossEntropy() if loss is None else loss
     epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
     x, y, labels_seen = moved("fit", x, y)

@@ -1,6 +1,7 @@
 """The command `minidl`: each subcommand as a user runs it, and what wrong usage is answered with."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -284,7 +285,7 @@ def described(out):
 
 @pytest.mark.parametrize("named", ["--backend", "MINIDL_BACKEND"])
 @pytest.mark.parametrize(("fault", "part"), [
-    ("no package", f'{sys.executable} -m pip install "cupy-cuda12x[ctk]"'), ("no driver", "nvidia-smi"),
+    ("no package", f'{shlex.quote(sys.executable)} -m pip install "cupy-cuda12x[ctk]"'), ("no driver", "nvidia-smi"),
     ("old driver", "the NVIDIA driver is for CUDA 11.4, too old for this CuPy"), ("no device", "CUDA_VISIBLE_DEVICES"),
     ("no libraries", "libcublasLt.so.12"), ("no compiler", "libnvrtc.so.12")])
 def test_doctor_names_what_the_gpu_lacks(capsys, monkeypatch, fault, part, named):
@@ -340,7 +341,8 @@ def test_doctor_names_missing_packages(capsys, monkeypatch):
     monkeypatch.setitem(doctor.NEEDED, "no-such-package", "nothing")
     status, out, _ = run(capsys, "doctor")
     assert status == 1
-    assert f"FAULT: no-such-package (for nothing) cannot be found. Run:  {sys.executable} -m pip install no-such" in out
+    run_this = f"{shlex.quote(sys.executable)} -m pip install no-such-package"
+    assert f"FAULT: no-such-package (for nothing) cannot be found. Run:  {run_this}" in out
 
 
 def test_usage(capsys):

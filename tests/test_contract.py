@@ -45,6 +45,34 @@ def test_input_and_dy_stay_as_they_are(case):
 
 
 @TABLE
+def test_dy_of_another_precision(case):
+    """np.ones and np.eye make float64, which arrives as dy in a loop of one's own: its numbers count, not its bytes."""
+    with minidl.precision("float32"):
+        minidl.seed(0)
+        layer, x = case.layer(), case.x(np.float32)
+        dy = on_device(tie_free(layer.forward(x).shape, 2))
+        results = []
+        for kind in (np.float32, np.float64):
+            dx = layer.backward(dy.astype(kind))
+            results.append([to_cpu(dx), *(to_cpu(parameter.grad).copy() for parameter in layer.parameters())])
+    for k, (same, other) in enumerate(zip(*results, strict=True)):
+        assert_close(other.astype(np.float64), same.astype(np.float64), f"{case.name}, gradient {k}", 1e-4, 1e-4)
+
+
+@TABLE
+def test_an_empty_batch_passes(case):
+    layer, x = case.layer(), case.x(np.float32)[:0]
+    y = layer.forward(x)
+    dx = layer.backward(y)
+    assert (len(y), dx.shape) == (0, x.shape)
+    for parameter in layer.parameters():
+        assert not to_cpu(parameter.grad).any(), f"{case.name}: {parameter.name} has a gradient of nothing"
+    for part in layer.walk():
+        for name in part.statistics:
+            assert np.isfinite(to_cpu(getattr(part, name))).all(), f"{case.name}: {name}"
+
+
+@TABLE
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_dtype_stays(case, name):
     with minidl.precision(name):

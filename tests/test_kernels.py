@@ -93,6 +93,16 @@ def test_windows(size, stride, padding, dtype, twins):
 
 
 @needs_compiler
+@pytest.mark.parametrize(("mean", "spread", "corner"), [(0, 1, 1000), (100, 0.1, 0), (1, 1e-3, 0), (0, 0.01, 30)])
+def test_one_value_far_from_the_others_costs_no_digits_of_the_variance(mean, spread, corner, twins):
+    x = (mean + spread * DRAW.standard_normal((16, 32, 32, 4))).astype(np.float32)
+    x[0, 0, 0] = corner
+    exact = x.astype(np.float64).var((0, 1, 2))
+    twins(lambda x: mean_and_variance(x)[1], x, rtol=1e-5)
+    assert_close(to_cpu(mean_and_variance(x)[1]).astype(np.float64), exact, "variance", 1e-5)
+
+
+@needs_compiler
 @DTYPES
 def test_relu(dtype, twins):
     x = tie_free((3, 5, 4, 2)).astype(dtype)

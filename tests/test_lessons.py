@@ -57,6 +57,7 @@ def test_lessons_keep_their_form(lesson):
 
 
 FAULTS = {
+    "no folder for pictures": (["--out", "/dev/null/pictures"], {}, ["--out /dev/null/pictures: no folder can be"]),
     "unknown data set": (["--data", "cifar11"], {}, ["unknown data set 'cifar11'", "Did you mean 'cifar10'?"]),
     "unknown folder": (["--data-dir", "/no/such/folder"], {}, ["/no/such/folder", "data_dir", "mkdir -p"]),
     "unknown folder in the environment": ([], {"MINIDL_DATA": "/no/such/folder"}, ["/no/such/folder", "MINIDL_DATA"]),

@@ -9,7 +9,7 @@ import minidl
 from minidl import Sequential
 from minidl.backend import to_cpu, xp
 from minidl.core import Layer
-from minidl.errors import UserError
+from minidl.errors import DataError, ShapeError, UserError
 from minidl.gradcheck import check_layer, check_model
 from minidl.layers import Dense, Flatten, ReLU
 from minidl.losses import SoftmaxCrossEntropy
@@ -82,3 +82,24 @@ def test_classic_mistakes(mistake, text):
     with pytest.raises(UserError) as caught:
         mistake()
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_dy_of_another_batch_is_refused(count):
+    model = network()
+    y = model.forward(minidl.asarray(np.ones((4, 2, 3, 1))))
+    dy = xp.ones((count, 3), y.dtype)
+    with pytest.raises(ShapeError) as caught:
+        model.backward(dy)
+    assert f"expected dy for the 4 inputs that forward saw last, got dy for {count}" in str(caught.value)
+    assert "Run forward on the batch" in str(caught.value)
+
+
+def test_saving_where_nothing_can_be_saved(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path / "nowhere" / "model.npz", tmp_path / "file" / "model.npz", tmp_path):
+        with pytest.raises(DataError) as caught:
+            network().save(path)
+        assert str(path) in str(caught.value)
+        assert "cannot be saved there" in str(caught.value)
+    assert [found.name for found in tmp_path.iterdir()] == ["file"], "half a file was left"

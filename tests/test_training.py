@@ -9,13 +9,15 @@ from cases import assert_close, assert_same_bits, assert_says, on_device, tie_fr
 
 import minidl
 from minidl import Sequential
+from minidl.augment import Flip
 from minidl.backend import to_cpu
 from minidl.claims import Claims
 from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
-from minidl.losses import SoftmaxCrossEntropy
+from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, Momentum
 from minidl.probe import probe, weight_gradient_norm
+from minidl.schedules import Cosine
 from minidl.training import History, evaluate, fit
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -291,3 +293,19 @@ def test_claims(tmp_path):
     assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False}
     assert rows[0]["measured"] == "0.1235"
     assert rows[0]["holds"] is True
+
+
+@pytest.mark.parametrize(("name", "thing"), [("loss", MeanSquaredError), ("schedule", Cosine), ("augment", Flip)])
+def test_fit_refuses_a_class_where_it_wants_what_the_class_makes(name, thing):
+    model = Sequential([Dense(2)], input_shape=(3,))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    with pytest.raises(UserError, match=rf"fit: {name} is the class {thing.__name__}; make one: {thing.__name__}\("):
+        fit(model, optimizer, np.ones((4, 3)), np.zeros(4, int), 1, report=None, **{name: thing})
+    with pytest.raises(UserError, match=r"fit: optimizer is the class SGD; make one: SGD\("):
+        fit(model, SGD, np.ones((4, 3)), np.zeros(4, int), 1, report=None)
+
+
+def test_fit_refuses_an_optimizer_of_another_model():
+    one, other = (Sequential([Dense(2)], input_shape=(3,)) for _ in range(2))
+    with pytest.raises(UserError, match="trains the parameters of another model"):
+        fit(one, SGD(other.parameters(), lr=0.1), np.ones((4, 3)), np.zeros(4, int), 1, report=None)

@@ -81,7 +81,7 @@ class Conv2D(Convolution):
             if self.bias:
                 result += repeated(self.b.data, result)
 
-        in_slices(forward_slice, len(x), *self.slice_bytes(x, weights))
+        in_slices(forward_slice, len(x), self.item_bytes(x))
         self.saved = x
         return y
 
@@ -94,15 +94,16 @@ class Conv2D(Convolution):
             dweights = self.method.gradients(x[rows], dy[rows], weights, dx[rows] if self.input_gradient else None)
             return [dweights, feature_sums(dy[rows])]                            # this slice's share of dW and db
 
-        dweights, db = sum_over_slices(backward_slice, len(x), *self.slice_bytes(x, weights))
+        # a slice should be worth a gradient of the weights of its own
+        dweights, db = sum_over_slices(backward_slice, len(x), self.item_bytes(x), at_least=2 * weights.nbytes)
         self.W.grad[...] = self.method.kernel_gradient(dweights)
         if self.bias:
             self.b.grad[...] = db
         return dx
 
-    def slice_bytes(self, x, weights):
-        """Bytes of intermediate arrays for one image, and for the smallest slice."""
-        return self.method.item_bytes(x.shape[3], self.filters, x.dtype), self.method.at_least(weights)
+    def item_bytes(self, x):
+        """Bytes of intermediate arrays for one image."""
+        return self.method.item_bytes(x.shape[3], self.filters, x.dtype)
 
     def __repr__(self):
         return f"Conv2D({self.filters}, {self.arguments()})"

@@ -38,7 +38,8 @@ class BatchNorm(Layer):
 
     def forward(self, x):
         self.check(x)
-        if self.training:
+        from_batch = self.training and len(x) > 0
+        if from_batch:
             n = x.size // x.shape[-1]                                        # values per feature
             mean, var = mean_and_variance(x)                                 # (C,)
             self.running_mean += (1 - self.momentum) * (mean - self.running_mean)
@@ -48,7 +49,7 @@ class BatchNorm(Layer):
             mean, var = self.running_mean.copy(), self.running_var
         std = xp.sqrt(var + self.eps)
         scale = self.gamma.data / std
-        self.saved = x, mean, std, self.training
+        self.saved = x, mean, std, from_batch
         return scaled(x, scale, self.beta.data - mean * scale)
 
     def backward(self, dy):

@@ -42,12 +42,8 @@ class Columns:
         return self.windows.OH * self.windows.OW * prod(self.windows.size)
 
     def item_bytes(self, C, F, dtype):
-        """Bytes of intermediate arrays for one image."""
-        return self.products() * C * np.dtype(dtype).itemsize
-
-    def at_least(self, weights):
-        """Bytes that a slice should have at least to be worth reading the weights."""
-        return 2 * weights.nbytes
+        """Bytes of intermediate arrays for one image: its windows, and their gradient."""
+        return 2 * self.products() * C * np.dtype(dtype).itemsize
 
     def weights(self, W):
         """(KH, KW, C, F) -> (KH*KW*C, F)."""

@@ -8,6 +8,8 @@ On a GPU, CuPy's x.sum(axis=0) of a tall matrix would keep two of a hundred mult
 two stages there: for each feature many threads sum up every so many-th row, then their sums are summed up.
 """
 
+from math import prod
+
 from minidl.backend import xp
 from minidl.ops.kernels import Kernel, on_gpu
 from minidl.parallel import filled_in_slices, in_slices, sum_over_slices, workspace
@@ -30,13 +32,13 @@ def centred(x, mean):
 
 
 def in_runs(kernel, x, *others):
-    """The sums over all axes but the last that a kernel of two stages computes from x: (C,) each, in float64."""
+    """What a kernel computes for each of some runs of rows, over all axes but the last: (runs, C) each, in float64."""
     C = x.shape[-1]
     rows = x.size // C
     runs = max(1, min(rows, THREADS // C))
-    first = [xp.empty((runs, C), xp.float64) for _ in kernel.outputs.split(",")]
-    kernel(x, *others, rows, C, runs, *first)
-    return [sums.sum(axis=0) for sums in first]
+    results = [xp.empty((runs, C), xp.float64) for _ in kernel.outputs.split(",")]
+    kernel(x, *others, rows, C, runs, *results)
+    return results
 
 
 # ----------------------------------------------------------------------------------------------------------------- sums
@@ -50,7 +52,8 @@ SUMS = Kernel("sums", "raw T x, int64 rows, int64 C, int64 runs", "float64 total
 
 
 def feature_sums_on_gpu(x):
-    return in_runs(SUMS, x)[0]
+    (sums,) = in_runs(SUMS, x)
+    return sums.sum(axis=0)
 
 
 @on_gpu(feature_sums_on_gpu)
@@ -60,29 +63,32 @@ def feature_sums(x):
     First over the places of each image, then over the images: so rounding errors do not grow with the batch.
     """
     C = x.shape[-1]
-    places = x.reshape(1 if x.ndim == 2 else len(x), -1, C)
+    images = 1 if x.ndim == 2 else len(x)
+    places = x.reshape(images, prod(x.shape[:-1]) // max(images, 1), C)
     return xp.matmul(xp.ones(places.shape[1], x.dtype), places).sum(axis=0, dtype=xp.float64)
 
 
-MOMENTS = Kernel("moments", "raw T x, int64 rows, int64 C, int64 runs", "float64 total, float64 square", """
+MOMENTS = Kernel("moments", "raw T x, int64 rows, int64 C, int64 runs", "float64 mean, float64 square", """
     const ptrdiff_t *place = _ind.get(), run = place[0], c = place[1];
-    T sum = 0, squares = 0, pivot = rows ? x[c] : (T)0;          // any value near the mean, so that nothing cancels
+    T sum = 0, squares = 0, pivot = run < rows ? x[run * C + c] : (T)0;      // a value of the run: little cancels
     for (ptrdiff_t row = run; row < rows; row += runs) {
         T distance = x[row * C + c] - pivot;
         sum += distance;
         squares += distance * distance;
     }
-    total = sum;
-    square = squares;
+    double count = (rows - run + runs - 1) / runs, shift = count > 0 ? sum / count : 0;
+    mean = pivot + shift;
+    square = squares - sum * shift;                              // around the mean of the run
 """)
 
 
 def mean_and_variance_on_gpu(x):
-    C = x.shape[-1]
-    n = x.size // C
-    total, square = in_runs(MOMENTS, x)
-    shift = total / n
-    return (x.reshape(-1, C)[0] + shift).astype(x.dtype), (square / n - shift * shift).astype(x.dtype)
+    means, squares = in_runs(MOMENTS, x)
+    rows, runs = x.size // x.shape[-1], len(means)
+    counts = (rows - xp.arange(runs, dtype=xp.float64)[:, None] + runs - 1) // runs     # the rows of each run
+    mean = (counts * means).sum(axis=0) / rows
+    squares += counts * (means - mean)**2
+    return mean.astype(x.dtype), (squares.sum(axis=0) / rows).astype(x.dtype)
 
 
 @on_gpu(mean_and_variance_on_gpu)
@@ -120,7 +126,7 @@ GRADIENT_SUMS = Kernel("gradient_sums", "raw T dy, raw T x, raw T mean, int64 ro
 
 
 def gradient_sums_on_gpu(dy, x, mean):
-    return in_runs(GRADIENT_SUMS, dy, x, mean)
+    return [sums.sum(axis=0) for sums in in_runs(GRADIENT_SUMS, dy.astype(x.dtype, copy=False), x, mean)]
 
 
 @on_gpu(gradient_sums_on_gpu)
@@ -158,7 +164,7 @@ DETRENDED = Kernel("detrended", "T dy, T x, T mean, T average, T slope, T scale"
 
 
 def detrended_on_gpu(dy, x, *numbers):
-    return DETRENDED(dy, x, *(number.astype(x.dtype) for number in numbers))
+    return DETRENDED(*(each.astype(x.dtype, copy=False) for each in (dy, x, *numbers)))
 
 
 @on_gpu(detrended_on_gpu)

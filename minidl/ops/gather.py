@@ -136,6 +136,7 @@ class Plane:
         """(N, H, W) numbers -> (N, H, W, C)"""
         return self.framed.reshape(-1, self.framed.shape[-1]).take(numbers, axis=0)
 
+
 def mixed(a, b, share):
     """(1 - share) * a + share * b, in the form that gives a's very bits for share 0, and where a and b are equal."""
     return a + (b - a) * share

@@ -34,15 +34,14 @@ class Kernel:
         self.raw = [words[0] == "raw" for words in declared]
         self.compiled = {}
 
-    def __call__(self, *arguments, size=None):
-        """Run it. size: the number of threads, where all arrays are raw."""
+    def __call__(self, *arguments):
         import cupy
         if cupy not in self.compiled:
             self.compiled[cupy] = cupy.ElementwiseKernel(self.inputs, self.outputs, self.body, f"minidl_{self.name}",
                                                          preamble=self.preamble, reduce_dims=False)
         given = [cupy.ascontiguousarray(each) if raw else each  # x[k] of anything else would take divisions
                  for raw, each in zip(self.raw, arguments, strict=False)]
-        return self.compiled[cupy](*given, **({} if size is None else {"size": size}))
+        return self.compiled[cupy](*given)
 
 
 def on_gpu(kernel):

@@ -75,7 +75,7 @@ MAX_POOL_GRADIENT = Kernel(
 
 def max_pool_gradient_on_gpu(windows, dy, x, y):
     sizes = *geometry(windows, x.shape[3]), windows.OH, windows.OW
-    return MAX_POOL_GRADIENT(dy, x, y, *sizes, xp.empty(x.shape, dy.dtype))
+    return MAX_POOL_GRADIENT(dy.astype(x.dtype, copy=False), x, y, *sizes, xp.empty(x.shape, x.dtype))
 
 
 @on_gpu(max_pool_gradient_on_gpu)

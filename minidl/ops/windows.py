@@ -73,7 +73,7 @@ class Windows:
     def col2im(self, columns, N):
         """Add every row back to the pixels it came from, as the gradient of im2col: (N, H, W, C)."""
         (KH, KW), OH, OW = self.size, self.OH, self.OW
-        columns = columns.reshape(N, OH, OW, KH * KW, -1)
+        columns = columns.reshape(N, OH, OW, KH * KW, columns.shape[-1] // (KH * KW))
         padded = self.zeros(N, columns.shape[-1], columns.dtype)
         for k, pixels in enumerate(self.offsets(padded)):
             pixels += columns[:, :, :, k]  # pixels is a view: this adds into padded
@@ -84,8 +84,6 @@ class Windows:
         padded = workspace("padded gradient", (N, *self.padded, C), dtype)
         padded[...] = 0
         return padded
-
-
 
 
 def checked_padding(value, what):

@@ -11,7 +11,8 @@ and a transform back. All three transforms are linear, and the backward pass is 
     dU = Vᵀ dM      dV = dM Uᵀ      with U = G g Gᵀ, V = Bᵀ d B, M = V U, dM = A dy Aᵀ;   dg = Gᵀ dU G, dd = B dV Bᵀ
 
 A transform multiplies the rows and then the columns of a tile by a small matrix. Here that is one matrix product for
-all tiles at once: the tiles' rows (columns) stand in the outermost axis, and a tile is a view into them.
+all tiles at once: the tiles' rows (columns) stand in the outermost axis, and a tile is a view into them. What is no
+number (NaN) or infinite in a pixel spreads over all results of its tiles.
 """
 
 from math import prod
@@ -21,8 +22,9 @@ import numpy as np
 from minidl.backend import xp
 from minidl.parallel import workspace
 
-# Polynomials are multiplied by their values at these points and at infinity (Toom 1963, Cook 1966). With 2 and 1/2 in
-# place of 3/2 and 3/4 float32 loses up to four times as much; here it loses no more than the plain sum does.
+# Polynomials are multiplied by their values at these points and at infinity (Toom 1963, Cook 1966). The points decide
+# how much float32 loses: with these, in tiles of 6 x 6, 1.4 to 2.6e-6 of the largest result, about as much as PyTorch's
+# convolution (1.1 to 1.8e-6) and several times what im2col does (4e-7); with 0, ±1, ±2 it would be 5 to 8e-6.
 POINTS = {4: (0, 1, -1), 6: (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)}     # by the size of a tile, n
 
 # Three pieces of memory serve all steps: each reads one of them and writes another, so more images fit the cache.
@@ -80,10 +82,6 @@ class Winograd:
         """Bytes of intermediate arrays for one image: three of the size of all its tiles."""
         return 3 * self.TH * self.TW * self.n**2 * max(C, F) * np.dtype(dtype).itemsize
 
-    def at_least(self, weights):
-        """Bytes that a slice should have at least, to be worth a gradient of the weights of its own."""
-        return 4 * weights.nbytes
-
     def weights(self, W):
         """U = G W Gᵀ: (KH, KW, C, F) -> (n*n, C, F)."""
         C, F = W.shape[2:]
@@ -112,7 +110,7 @@ class Winograd:
         """dU for a slice x (N, H, W, C) and dy (N, OH, OW, F); the gradient of x into dx, unless that is None."""
         n, m, F, T = self.n, self.m, U.shape[2], self.TH * self.TW * len(x)
         A, V = xp.asarray(self.matrices[0].T, x.dtype), self.tiles(x)
-        whole = dy
+        whole = dy.astype(x.dtype, copy=False)                          # copying whole pixels converts nothing
         if not self.fits:
             whole = workspace(THREE, (len(x), self.TH * m, self.TW * m, F), x.dtype)
             whole[...] = 0

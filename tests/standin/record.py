@@ -1,6 +1,6 @@
 """Writes down what the real CuPy offers, for the stand-in to offer no more. Needs the package, but no GPU:
 
-    python -m venv /tmp/cupy && /tmp/cupy/bin/pip install cupy-cuda12x && /tmp/cupy/bin/python tests/standin/record.py
+    python -m venv cupy-venv && cupy-venv/bin/pip install cupy-cuda12x && cupy-venv/bin/python tests/standin/record.py
 
 Run it again for a new version of CuPy, and read the difference: what is gone may be in use.
 """
