@@ -1,4 +1,4 @@
-"""The same networks in other libraries, made from minidl's own layers, and the floor: their matrix products alone.
+"""The same networks in other libraries, made from minidl's own layers, and the floor: the products of im2col alone.
 
 Each function returns {"train": one training step, "infer": one inference}, functions without arguments. The weights
 are each library's own first ones, which cost the same time. A library that cannot build a network raises MissingError.

@@ -1,9 +1,12 @@
-"""How long a training step and an inference take: minidl, PyTorch, DeZero, and the matrix products alone.
+"""How long a training step and an inference take: minidl, PyTorch, DeZero, and the floor.
 
     python benchmarks/training_step.py [--quick] [--threads 1 --clock cpu] [--only mlp,vgg] [--out runs/benchmark]
 
-All take turns within each round, on the same number of threads, so that what else the machine does hits all alike.
-A ratio is taken within each round; the table shows its median and, in brackets, the quartiles. Prints a table, writes
+The floor is the matrix products of plain convolutions (im2col) and Dense layers alone; Winograd's method needs fewer,
+so minidl may come out below it.
+
+All take turns within each round, on the same number of threads, so that what else the machine does hits all alike. A
+ratio is taken within each round; the table shows its median and, in brackets, the quartiles. Prints a table, writes
 training_step.json and training_step.png. Libraries that are not installed are left out by name:
 `pip install -e .[bench]` brings them. Peak memory is that of a training step in a process of its own, above what the
 process held before it.
@@ -192,11 +195,11 @@ def chart(result, path):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no memory")
-    parser.add_argument("--threads", type=int, default=minidl.threads())
+    parser.add_argument("--threads", type=int, default=minidl.threads(), help="of every library (all cores)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall",
                         help="cpu: seconds of computing; with --threads 1 the fairer one on a machine that others use")
-    parser.add_argument("--only", default=",".join(NETWORKS), help="networks, separated by commas")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--only", default=",".join(NETWORKS), help=f"of {', '.join(NETWORKS)}, separated by commas")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder of the results")
     parser.add_argument("--peak", choices=RIVALS, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     networks = chosen.only.split(",")

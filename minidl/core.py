@@ -189,6 +189,8 @@ class Layer:
             expected = ", ".join(["N", *map(str, self.input_shape)]) + "," * (not self.input_shape)
             if x.shape == self.input_shape:
                 cure = "Is the batch axis missing?"
+            elif x.ndim == 4 and (*x.shape[2:], x.shape[1]) == self.input_shape:
+                cure = "Features come last here: x.transpose(0, 2, 3, 1)"
             elif x.ndim > 2 and (prod(x.shape[1:]),) == self.input_shape:
                 cure = "Put Flatten() before it?"
             else:

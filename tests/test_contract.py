@@ -288,6 +288,15 @@ def test_flatten_missing():
     assert_says(caught, "Dense(10)", "(N, 12)", "(5, 2, 3, 2)", "Put Flatten() before it?")
 
 
+def test_features_in_front():
+    """Images as PyTorch has them."""
+    layer = Conv2D(4, 3)
+    layer.build((8, 9, 3))
+    with pytest.raises(ShapeError) as caught:
+        layer.forward(xp.ones((5, 3, 8, 9), np.float32))
+    assert_says(caught, "Conv2D(4, 3)", "(N, 8, 9, 3)", "(5, 3, 8, 9)", "Features come last here: x.transpose(0, 2, 3")
+
+
 @pytest.mark.parametrize("layer", [Conv2D(4, 3), MaxPool2D(2)], ids=repr)
 def test_images_need_three_axes(layer):
     with pytest.raises(ShapeError) as caught:
