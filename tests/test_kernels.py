@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import standin
 from cases import assert_close, assert_same_bits, tie_free
+from standin import needs_compiler
 
 import minidl
 from minidl import ops
@@ -28,7 +29,6 @@ from minidl.ops.windows import Windows
 from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp
 from minidl.regularizers import L2
 
-needs_compiler = pytest.mark.skipif(standin.COMPILER is None, reason="g++ is not installed: it compiles the kernels")
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 DRAW = np.random.default_rng(0)
 
@@ -235,10 +235,9 @@ def test_the_backend_decides():
         minidl.use("numpy")
 
 
+@needs_compiler
 def test_every_kernel_is_tested_here():
     """By the stand-in's record of what it has compiled, in the tests above: each kernel in both precisions."""
-    if standin.COMPILER is None:
-        pytest.skip("g++ is not installed: it compiles the kernels")
     missing = [kernel.name for kernel in KERNELS if not kernel.compiled]
     assert not missing, f"add twin tests for: {', '.join(missing)}"
     for kernel in KERNELS:

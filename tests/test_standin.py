@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import standin
 from cases import assert_same_bits
-from standin import HiddenSynchronisation, counters, cupy, kernels, no_synchronisation
+from standin import HiddenSynchronisation, counters, cupy, kernels, needs_compiler, no_synchronisation
 from standin.record import keywords
-
-needs_compiler = pytest.mark.skipif(standin.COMPILER is None, reason="g++ is not installed: it compiles the kernels")
 
 
 def device(*shape, dtype=np.float32):
@@ -65,7 +63,9 @@ REFUSED = {
     "an index too large": (lambda: x[cupy.asarray(np.array([0, 3]))], IndexError, "out of bounds"),
     "take too large": (lambda: x.take(labels + 20), IndexError, "out of bounds"),
     "assigned twice": (lambda: x.__setitem__(labels, 0.0), IndexError, "the same element is assigned to twice"),
-    "RawKernel": (lambda: cupy.RawKernel("", "k"), NotImplementedError, "no RawKernel"),
+    "RawKernel": (lambda: cupy.RawKernel("", "k"), NotImplementedError, "no RawKernel: write an Element"),
+    "ReductionKernel": (lambda: cupy.ReductionKernel("T x", "T y", "x", "a + b", "y = a", "0"),
+                        NotImplementedError, "no ReductionKernel: write an ElementwiseKernel"),
     "a second device": (lambda: cupy.cuda.Device(1), ValueError, "number 0; got 1"),
 }
 
@@ -294,21 +294,6 @@ def test_functions_of_cuda():
         assert y.dtype == dtype
 
 
-@needs_compiler
-@pytest.mark.parametrize("axis", [None, 0, (0, 2), -1, (0, 1)])
-@pytest.mark.parametrize("keepdims", [False, True])
-def test_a_reduction(axis, keepdims):
-    kernel = cupy.ReductionKernel("T x, T y", "T z", "x * y", "a + b", "z = sqrt(a)", "0", "product_norm")
-    x, y = device(3, 4, 5), device(4, 1)
-    expected = np.sqrt((x.get() * y.get()).sum(axis, keepdims=keepdims))
-    got = kernel(x, y, axis=axis, keepdims=keepdims)
-    assert got.shape == expected.shape
-    np.testing.assert_allclose(got.get(), expected, rtol=1e-6)
-    out = cupy.empty_like(got)
-    assert kernel(x, y, axis=axis, keepdims=keepdims, out=out) is out
-    assert_same_bits(out.get(), got.get(), "out=")
-
-
 KERNEL_FAULTS = {
     "name of the loop": (lambda: cupy.ElementwiseKernel("T x", "T i", ""), ValueError, "Can not use 'i'"),
     "no type": (lambda: cupy.ElementwiseKernel("x", "T y", ""), ValueError, "Syntax error: x"),
@@ -326,8 +311,6 @@ KERNEL_FAULTS = {
     "raw output": (lambda: RAW(x, size=3), ValueError, "Output array size is undecided"),
     "raw number": (lambda: RAW(3.0, x, size=3), TypeError, "x is raw"),
     "a number too large": (lambda: LARGE(x, 2**31), OverflowError, "n=2147483648 is no int32"),
-    "raw reduction": (lambda: cupy.ReductionKernel("raw T x", "T y", "x[0]", "a + b", "y = a", "0"),
-                      NotImplementedError, "takes no raw arguments"),
     "placeholder": (lambda: PLACEHOLDER(x, 3), TypeError, "no array says which type S of n is"),
 }
 NEGATIVE = cupy.ElementwiseKernel("T x", "T y", "y = -x", "negative")

@@ -14,23 +14,43 @@ IM2COL = Kernel("im2col", "raw T x, int64 H, int64 W, int64 C, int64 SH, int64 S
     column = h < 0 || h >= H || w < 0 || w >= W ? (T)0 : x[((place[0] * H + h) * W + w) * C + place[5]];
 """)
 
-# One thread for each pixel gathers from the windows that it lies in: no two threads write the same element, and the
-# order of the sum is always the same.
-COL2IM = Kernel("col2im", "raw T columns, int64 KH, int64 KW, int64 SH, int64 SW, int64 top, int64 left, int64 OH, "
-                "int64 OW, int64 C", "T x", """
+
+SIZES = ("int64 H, int64 W, int64 C, int64 KH, int64 KW, int64 SH, int64 SW, int64 top, int64 left, "
+         "int64 OH, int64 OW")     # as a kernel declares what `sizes` gives
+
+
+def sizes(windows, C):
+    """What a kernel wants to know of the windows on images of C features."""
+    return (windows.H, windows.W, C, *windows.size, *windows.stride, windows.top, windows.left, windows.OH, windows.OW)
+
+
+def gathered(name, arrays, pixel, window):
+    """A kernel with one thread for each pixel (n, h, w, c), which sums up in `total` what its windows give it.
+
+    So no two threads write the same element, and the order of the sum is always the same.
+
+    arrays: the raw inputs, before the sizes    pixel: CUDA before the loop
+    window: CUDA for each window in which the pixel lies, at place (oh, ow) and there the window's pixel (kh, kw)
+    """
+    return Kernel(name, f"{arrays}, {SIZES}", "T dx", f"""
     const ptrdiff_t *place = _ind.get(), n = place[0], h = place[1], w = place[2], c = place[3];
     T total = 0;
-    for (ptrdiff_t kh = 0; kh < KH; ++kh) {
+    {pixel}
+    for (ptrdiff_t kh = 0; kh < KH; ++kh) {{
         ptrdiff_t down = h + top - kh, oh = down / SH;
         if (down < 0 || down % SH != 0 || oh >= OH) continue;
-        for (ptrdiff_t kw = 0; kw < KW; ++kw) {
+        for (ptrdiff_t kw = 0; kw < KW; ++kw) {{
             ptrdiff_t right = w + left - kw, ow = right / SW;
             if (right < 0 || right % SW != 0 || ow >= OW) continue;
-            total += columns[((((n * OH + oh) * OW + ow) * KH + kh) * KW + kw) * C + c];
-        }
-    }
-    x = total;
+            {window}
+        }}
+    }}
+    dx = total;
 """)
+
+
+COL2IM = gathered("col2im", "raw T columns", "",
+                  "total += columns[((((n * OH + oh) * OW + ow) * KH + kh) * KW + kw) * C + c];")
 
 
 def im2col_on_gpu(windows, x):
@@ -43,8 +63,7 @@ def im2col_on_gpu(windows, x):
 
 def col2im_on_gpu(windows, columns, N):
     C = columns.shape[-1] // (windows.size[0] * windows.size[1])
-    return COL2IM(columns, *windows.size, *windows.stride, windows.top, windows.left, windows.OH, windows.OW, C,
-                  xp.empty((N, windows.H, windows.W, C), columns.dtype))
+    return COL2IM(columns, *sizes(windows, C), xp.empty((N, windows.H, windows.W, C), columns.dtype))
 
 
 @on_gpu(im2col_on_gpu)

@@ -7,17 +7,11 @@ from functools import reduce
 from math import inf
 
 from minidl.backend import xp
+from minidl.ops.columns import SIZES, gathered, sizes
 from minidl.ops.kernels import Kernel, on_gpu
 from minidl.parallel import in_slices, workspace
 
-
-def geometry(windows, C):
-    """What kernels want to know of the windows."""
-    return (windows.H, windows.W, C, *windows.size, *windows.stride, windows.top, windows.left)
-
-
-MAX_POOL = Kernel("max_pool", "raw T x, int64 H, int64 W, int64 C, int64 KH, int64 KW, int64 SH, int64 SW, int64 top, "
-                  "int64 left", "T y", """
+MAX_POOL = Kernel("max_pool", f"raw T x, {SIZES}", "T y", """
     const ptrdiff_t *place = _ind.get(), n = place[0], c = place[3];
     bool none = true;
     T largest = 0;
@@ -38,7 +32,7 @@ MAX_POOL = Kernel("max_pool", "raw T x, int64 H, int64 W, int64 C, int64 KH, int
 
 def max_pool_on_gpu(windows, x):
     N, _, _, C = x.shape
-    return MAX_POOL(x, *geometry(windows, C), xp.empty((N, windows.OH, windows.OW, C), x.dtype))
+    return MAX_POOL(x, *sizes(windows, C), xp.empty((N, windows.OH, windows.OW, C), x.dtype))
 
 
 @on_gpu(max_pool_on_gpu)
@@ -47,18 +41,9 @@ def max_pool(windows, x):
     return pooled(windows, x, xp.maximum, border=-inf)
 
 
-# One thread for each pixel gathers from the windows that it lies in: no two threads write the same element.
-MAX_POOL_GRADIENT = Kernel(
-    "max_pool_gradient", "raw T dy, raw T x, raw T y, int64 H, int64 W, int64 C, int64 KH, int64 KW, int64 SH, "
-    "int64 SW, int64 top, int64 left, int64 OH, int64 OW", "T dx", """
-    const ptrdiff_t *place = _ind.get(), n = place[0], h = place[1], w = place[2], c = place[3];
-    T pixel = x[((n * H + h) * W + w) * C + c], total = 0;
-    for (ptrdiff_t kh = 0; kh < KH; ++kh) {
-        ptrdiff_t down = h + top - kh, oh = down / SH;
-        if (down < 0 || down % SH != 0 || oh >= OH) continue;
-        for (ptrdiff_t kw = 0; kw < KW; ++kw) {
-            ptrdiff_t right = w + left - kw, ow = right / SW;
-            if (right < 0 || right % SW != 0 || ow >= OW) continue;
+MAX_POOL_GRADIENT = gathered("max_pool_gradient", "raw T dy, raw T x, raw T y", """
+    const T pixel = x[((n * H + h) * W + w) * C + c];
+""", """
             ptrdiff_t window = ((n * OH + oh) * OW + ow) * C + c;
             bool first = pixel == y[window];
             for (ptrdiff_t k = 0; first && k < kh * KW + kw; ++k) {              // is an equal one read before it?
@@ -67,15 +52,12 @@ MAX_POOL_GRADIENT = Kernel(
                 first = x[((n * H + before) * W + beside) * C + c] != pixel;
             }
             if (first) total += dy[window];
-        }
-    }
-    dx = total;
 """)
 
 
 def max_pool_gradient_on_gpu(windows, dy, x, y):
-    sizes = *geometry(windows, x.shape[3]), windows.OH, windows.OW
-    return MAX_POOL_GRADIENT(dy.astype(x.dtype, copy=False), x, y, *sizes, xp.empty(x.shape, x.dtype))
+    dy = dy.astype(x.dtype, copy=False)
+    return MAX_POOL_GRADIENT(dy, x, y, *sizes(windows, x.shape[3]), xp.empty(x.shape, x.dtype))
 
 
 @on_gpu(max_pool_gradient_on_gpu)

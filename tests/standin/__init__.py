@@ -16,6 +16,8 @@ What it cannot show: speed, the order in which a GPU adds up, and whether NVIDIA
 import contextlib
 import sys
 
+import pytest
+
 from standin.array import (
     HiddenSynchronisation,
     OutOfMemoryError,
@@ -28,9 +30,11 @@ from standin.kernels import COMPILER, CompileException, ElementwiseKernel
 from standin.namespace import modules
 
 __all__ = ["COMPILER", "CompileException", "ElementwiseKernel", "HiddenSynchronisation", "OutOfMemoryError", "counters",
-           "cupy", "installed", "memory_limit", "ndarray", "no_synchronisation"]
+           "cupy", "installed", "memory_limit", "ndarray", "needs_compiler", "no_synchronisation"]
 
 cupy = modules["cupy"]
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++, which compiles a GPU's kernels for the CPU, is not "
+                                                             "installed: apt install g++, or xcode-select --install")
 
 
 @contextlib.contextmanager

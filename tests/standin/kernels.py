@@ -319,49 +319,6 @@ return 0;
 """
 
 
-class ReductionKernel:
-    """As cupy.ReductionKernel, for arguments that are not raw: one ElementwiseKernel with a loop in its body."""
-
-    def __init__(self, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity, name="reduce_kernel",
-                 reduce_type=None, reduce_dims=True, preamble="", options=()):
-        inputs, (output,) = Parameter.all(in_params, False), Parameter.all(out_params, True)
-        if any(parameter.raw for parameter in (*inputs, output)):
-            raise NotImplementedError("the stand-in's ReductionKernel takes no raw arguments")
-        total = reduce_type or (output.type if output.dtype is None else TYPES[output.dtype.name])
-        elements = "".join(f"const auto &{each.name} = _{each.name}[i * _count + _j];\n" for each in inputs)
-        body = f"""{total} _total = {identity};
-            for (ptrdiff_t _j = 0; _j < _count; ++_j) {{
-                {elements}
-                const {total} a = _total, b = {map_expr};
-                _total = {reduce_expr};
-            }}
-            const {total} a = _total;
-            {post_map_expr};"""
-        self.name, self.inputs, self.output = name, inputs, output
-        self.kernel = ElementwiseKernel(", ".join([f"raw {each.type} _{each.name}" for each in inputs]
-                                                  + ["int64 _count"]), out_params, body, name, preamble=preamble)
-
-    def __call__(self, *arguments, axis=None, keepdims=False, out=None, stream=None):
-        if len(arguments) != len(self.inputs):
-            raise TypeError(f"Wrong number of arguments for {self.name!r}: {len(self.inputs)}, given {len(arguments)}.")
-        if not all(isinstance(each, ndarray) for each in arguments):
-            raise TypeError(f"kernel {self.name!r}: the stand-in's ReductionKernel takes arrays alone")
-        arrays = np.broadcast_arrays(*(each._array for each in arguments))
-        ndim = arrays[0].ndim
-        axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        axes = sorted(each % ndim for each in axes)
-        kept = [each for each in range(ndim) if each not in axes]
-        shape = tuple(1 if each in axes else arrays[0].shape[each] for each in range(ndim) if keepdims or each in kept)
-        lines = [outer(np.ascontiguousarray(array.transpose(*kept, *axes))) for array in arrays]
-        if out is None:
-            known = {parameter.type: each.dtype for parameter, each in zip(self.inputs, arguments, strict=True)}
-            out = outer(poisoned(np.empty(shape, self.output.dtype or known[self.output.type])))
-        elif out.shape != shape:
-            raise ValueError(f"Out shape is mismatched: {out.shape}, the reduction gives {shape}")
-        self.kernel(*lines, prod(arrays[0].shape[each] for each in axes), out)
-        return out
-
-
 def compile_to(path, source, name):
     """Compile a kernel; the object appears at `path` whole or not at all."""
     if COMPILER is None:

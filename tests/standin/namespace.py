@@ -19,7 +19,7 @@ from standin.array import (
     synchronise,
     upload,
 )
-from standin.kernels import CompileException, ElementwiseKernel, ReductionKernel
+from standin.kernels import CompileException, ElementwiseKernel
 
 RECORDED = json.loads(Path(__file__).with_name("cupy.json").read_text(encoding="utf-8"))
 WAITING = {"nonzero", "argwhere", "flatnonzero", "unique", "bincount", "histogram", "array_repr", "array_str", "save",
@@ -69,6 +69,8 @@ class UFunc:
                 raise TypeError(f"Unsupported type {type(each)}")
         result = self.compute(*map(inner, arguments), **{key: inner(value) for key, value in given.items()})
         return target if isinstance(target, ndarray) else outer(result)
+
+    # What CuPy 14.2 itself does not support, it says in these words, and so does the stand-in.
 
     def at(self, array, indices, values=None):
         if self.name not in ("add", "subtract", "maximum", "minimum", "bitwise_and", "bitwise_or", "bitwise_xor"):
@@ -128,8 +130,10 @@ def get_array_module(*arguments):
 
 
 def not_here(name):
+    """What CuPy has and the stand-in has not: threads that share memory need a GPU, and minidl uses none of these."""
     def refuse(*arguments, **keywords):
-        raise NotImplementedError(f"the stand-in for CuPy has no {name}")
+        raise NotImplementedError(f"the stand-in for CuPy has no {name}: write an ElementwiseKernel, which it can run "
+                                  f"and check on the CPU (minidl.ops.kernels)")
     return refuse
 
 
@@ -187,10 +191,9 @@ def built():
     """{"cupy": the module, "cupy.cuda": ...}, as sys.modules wants them."""
     add_methods(RECORDED["ndarray"])
     own = {each.__name__: each for each in (asarray, array, ascontiguousarray, asnumpy, empty, empty_like,
-                                            get_array_module, ndarray, ElementwiseKernel,
-                                            ReductionKernel)}
+                                            get_array_module, ndarray, ElementwiseKernel)}
     own |= {"asanyarray": asarray, "ufunc": UFunc}
-    own |= {name: not_here(name) for name in ("RawKernel", "RawModule")}
+    own |= {name: not_here(name) for name in ("RawKernel", "RawModule", "ReductionKernel")}
     own |= dict.fromkeys(("get_default_memory_pool", "get_default_pinned_memory_pool"), Pool)
     contents = {}
     for name, kind in RECORDED["names"].items():
