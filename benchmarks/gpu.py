@@ -31,6 +31,7 @@ import minidl
 from minidl import parity
 from minidl.backend import device_facts, xp
 from minidl.errors import UserError
+from minidl.summary import layers_inside
 
 RIVALS = ("minidl", "minidl TF32", "torch", "torch TF32", "torch channels last", "torch channels last TF32", "numpy")
 KINDS = ("train", "infer")
@@ -160,7 +161,7 @@ def least_work(network, batch):
     """
     minidl.use("numpy")
     model = NETWORKS[network][0]()
-    shapes = [(layer.input_shape, shape) for _, layer, shape in model.table() if not layer.sublayers()]
+    shapes = [(layer.input_shape, shape) for _, layer, shape in layers_inside(model) if not layer.sublayers()]
     elements = sum(3 * np.prod(before) + 2 * np.prod(after) for before, after in shapes) * batch
     elements += 6 * sum(parameter.data.size for parameter in model.parameters())
     return {"operations": 6 * model.multiply_adds() * batch, "bytes": 4 * int(elements)}

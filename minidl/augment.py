@@ -20,8 +20,8 @@ Whatever moves pixels has to show something where the image ended. `fill` says w
 from math import inf, isfinite, radians
 from numbers import Integral, Real
 
+from minidl.arguments import in_range, positive_integer
 from minidl.backend import draw_integers, draw_uniform, float_type, xp
-from minidl.core import in_range, positive_integer
 from minidl.errors import ShapeError, UserError
 from minidl.ops.gather import FILLS, in_floats, in_type_of, pixels_at, pixels_between
 from minidl.parallel import in_slices

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import minidl
 from minidl import backend, datasets, doctor
-from minidl.core import positive_integer
+from minidl.arguments import positive_integer
 from minidl.errors import UserError
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"

@@ -5,8 +5,6 @@ Layers know nothing of optimizers, losses or devices. An optimizer meets a layer
 
 from math import prod
 
-import numpy as np
-
 from minidl.backend import backend_name, kind_of, xp
 from minidl.errors import ShapeError, UserError
 
@@ -24,41 +22,15 @@ class Parameter:
         self.grad = xp.zeros_like(data)
         self.name = name
         self.decay = decay
-        self.pack = None  # the FlatParameters that holds data and grad, once an optimizer has taken them in
+
+    def discard(self):
+        """Forget both arrays: the layer was built a second time and has new parameters. An optimizer that still holds
+        this one says so at its next step."""
+        self.data = self.grad = None
 
     def __repr__(self):
-        return f"Parameter({self.name}, shape {self.data.shape}, {self.data.dtype})"
-
-
-class FlatParameters:
-    """All parameters in one flat vector, all gradients in another; each parameter keeps views of its part.
-
-    An optimizer is then its textbook formula over two flat vectors. Parameters that decay come first, so a penalty on
-    the weights is a formula over the first `decaying` elements.
-    """
-
-    def __init__(self, parameters):
-        ordered = sorted(parameters, key=lambda parameter: not parameter.decay)  # stable: otherwise as defined
-        self.parameters = ordered
-        self.data = xp.concatenate([parameter.data.ravel() for parameter in ordered])
-        self.grad = xp.concatenate([parameter.grad.ravel() for parameter in ordered])
-        self.decaying = sum(parameter.data.size for parameter in ordered if parameter.decay)
-        start = 0
-        for parameter in ordered:
-            shape, end = parameter.data.shape, start + parameter.data.size
-            parameter.data = self.data[start:end].reshape(shape)
-            parameter.grad = self.grad[start:end].reshape(shape)
-            parameter.pack = self
-            start = end
-
-    @classmethod
-    def of(cls, parameters):
-        """The flat vectors of just these parameters: those that an earlier optimizer made, or new ones."""
-        pack = parameters[0].pack
-        if pack is not None and len(parameters) == len(pack.parameters) and \
-                all(p.pack is pack and p.data.base is pack.data and p.grad.base is pack.grad for p in parameters):
-            return pack  # a copied model has copied arrays, which are views of nothing: it is packed anew
-        return cls(parameters)
+        return f"Parameter({self.name}, " + ("discarded)" if self.data is None else
+                                             f"shape {self.data.shape}, {self.data.dtype})")
 
 
 class Layer:
@@ -76,6 +48,8 @@ class Layer:
     keeping : whether `saved` keeps anything; follows `training` unless set by hand.
     input_gradient : whether backward has to compute dx. False in a model saves the gradient of the data itself, which
         training does not need; its backward then returns None.
+    input_shape, output_shape : what `build` was given and what it returned, without the batch axis.
+    batch : how many inputs the last forward pass saw.
     name, within : what the container around it calls the layer, and where in the model that is ("residual_1.body.").
     statistics : names of arrays that the layer keeps but does not train, such as a running mean.
     """
@@ -85,7 +59,8 @@ class Layer:
     input_gradient = True
     name = None
     within = ""
-    input_shape = None
+    input_shape = output_shape = None
+    batch = None
     statistics = ()
     _saved = None
 
@@ -157,10 +132,10 @@ class Layer:
         return f"{self.within}{self.name}: {self!r}" if self.name else repr(self)
 
     def accept(self, input_shape, axes=None, cure=""):
-        """Remember and return the input's shape, after checking that it has the axes named, as in ("H", "W", "C")."""
-        if self.input_shape is not None and any(parameter.pack is not None for parameter in self.parameters()):
-            raise UserError(f"{self.label()}: built a second time, but an optimizer holds the parameters of the first, "
-                            f"and would train them on. Make a new layer or model, then a new optimizer")
+        """Remember and return the input's shape, after checking that it has the axes named, as in ("H", "W", "C").
+
+        Until `build` says otherwise, the output has the same. Parameters of an earlier `build` are discarded.
+        """
         try:
             shape = tuple(int(size) for size in input_shape)
         except (TypeError, ValueError):
@@ -173,7 +148,10 @@ class Layer:
         if min(shape, default=1) < 1:
             raise ShapeError(f"{self.label()}: the input's shape {shape} has an axis without elements. "
                              f"Do earlier layers shrink the image too much?")
-        self.input_shape = shape
+        if self.input_shape is not None and not self.sublayers():
+            for parameter in self.parameters():
+                parameter.discard()
+        self.input_shape = self.output_shape = shape
         return shape
 
     def check(self, x):
@@ -196,6 +174,18 @@ class Layer:
             else:
                 cure = "A layer is built for one shape: build it anew for another"
             raise ShapeError(f"{self.label()}: expected input of shape ({expected}), got {tuple(x.shape)}. {cure}")
+        self.batch = len(x)
+
+    def check_gradient(self, dy):
+        """Raise an error unless dy is a gradient for the output that forward gave last."""
+        self.check_kind(dy, "dy")
+        if dy.shape[1:] != self.output_shape:
+            expected = ", ".join(["N", *map(str, self.output_shape)])
+            raise ShapeError(f"{self.label()}: backward expected dy of the output's shape ({expected}), "
+                             f"got {tuple(dy.shape)}")
+        if self.batch not in (None, len(dy)):
+            raise ShapeError(f"{self.label()}: backward expected dy for the {self.batch} inputs that forward saw last, "
+                             f"got dy for {len(dy)}. Run forward on the batch that dy belongs to, right before it")
 
     def check_kind(self, array, what):
         """Raise an error unless this is an array of the backend in use; `what` names it there."""
@@ -205,33 +195,3 @@ class Layer:
 
     def __repr__(self):
         return f"{type(self).__name__}()"
-
-
-def pair(value, what, least=1):
-    """(height, width) from one whole number or two; `what` names the argument in the error."""
-    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    whole = all(isinstance(number, (int, np.integer)) and not isinstance(number, bool) for number in numbers)
-    if len(numbers) != 2 or not whole or min(numbers) < least:
-        raise UserError(f"{what}={value!r}: expected a whole number of at least {least}, or a pair of them "
-                        f"(height, width)")
-    return tuple(int(number) for number in numbers)
-
-
-def short(sizes):
-    """A pair as the code would write it: 3 for (3, 3), "same" for "same"."""
-    return repr(sizes[0] if isinstance(sizes, tuple) and sizes[0] == sizes[1] else sizes)
-
-
-def positive_integer(value, what):
-    """`value` if it is a whole number of at least 1; `what` names the argument in the error."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{what}={value!r}: expected a whole number of at least 1")
-    return int(value)
-
-
-def in_range(value, what, low, high):
-    """`value` if low <= value < high; `what` names the argument in the error."""
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not low <= value < high:
-        interval = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g})"
-        raise UserError(f"{what}={value!r}: expected a number {interval}")
-    return float(value)

@@ -84,7 +84,7 @@ def known(wanted):
 def gpu():
     """What the GPU and its software are; a BackendError where they cannot be used."""
     try:
-        backend.use("cupy")
+        backend.use_library("cupy")
         return backend.device_facts()
     except BackendError:
         raise
@@ -92,7 +92,7 @@ def gpu():
         raise BackendError(f"the GPU computes but cannot describe itself ({reason}). Look at the output of:  "
                            f"nvidia-smi") from reason
     finally:
-        backend.use("numpy")
+        backend.use_library("numpy")
 
 
 def data(data_dir):

@@ -49,7 +49,7 @@ class Lesson:
         if flags.seeds is not None and flags.seeds < 1:
             parser.error(f"--seeds {flags.seeds}: expected at least 1")
         if flags.backend:
-            backend.use(flags.backend)
+            backend.use_library(flags.backend)
         self.backend = backend.backend_name()
         self.data, self.data_dir, self.fast, self.strict = flags.data, flags.data_dir, flags.fast, flags.strict
         self.seeds = range(flags.seeds or (1 if self.fast else seeds))

@@ -3,8 +3,8 @@
 `forward(scores, target)` returns the mean over the batch, `backward()` the gradient with respect to the scores.
 """
 
+from minidl.arguments import in_range
 from minidl.backend import asarray, backend_name, kind_of, on_cpu, to_cpu, xp
-from minidl.core import in_range
 from minidl.errors import ShapeError, UserError
 from minidl.ops.softmax import softmax_cross_entropy
 

@@ -1,29 +1,22 @@
 """Networks: layers put together, which are layers again."""
 
-import contextlib
-import copy
-import os
 from collections import Counter
 from itertools import accumulate
-from math import prod
 
-import numpy as np
-
-from minidl.backend import backend_name, float_type, kind_of, random_state, restore_random_state, to_cpu, xp
-from minidl.core import Layer, positive_integer
-from minidl.errors import DataError, ShapeError, UserError
+from minidl.backend import backend_name, kind_of, xp
+from minidl.core import Layer
+from minidl.errors import ShapeError, UserError
 from minidl.parallel import filled_in_slices, in_slices
+from minidl.state import read_state, save, state_of, take_over
+from minidl.summary import summary
 
 
 class Container(Layer):
     """What all networks share: the layers inside, their names, a look at the whole, saving and loading.
 
     A container calls `hold` with its parts when it is made; its `build` leaves their output shapes in
-    `output_shapes`, in the same order, and its own in `output_shape`. Names nest: "residual_1.body.conv2d_1.W".
+    `output_shapes`, in the same order. Names nest: "residual_1.body.conv2d_1.W".
     """
-
-    output_shape = None
-    batch = None    # how many inputs the last forward pass saw
 
     def hold(self, parts):
         """Take in the layers inside, given as {name: layer}; `parameters` and `walk` follow this order."""
@@ -63,24 +56,12 @@ class Container(Layer):
             raise UserError(f"{self.label()}: expected an array of {expected}, as the model's parameters are, got "
                             f"{x.dtype}. Pass x.astype(\"{expected}\"), or minidl.asarray(x) for the precision in use")
         super().check(x)
-        self.batch = len(x)
-
-    def check_gradient(self, dy):
-        """The model's back door: dy must be an array of the backend in use, of the shape of the output."""
-        self.check_kind(dy, "dy")
-        if self.output_shape is not None and dy.shape[1:] != self.output_shape:
-            expected = ", ".join(["N", *map(str, self.output_shape)])
-            raise ShapeError(f"{self.label()}: backward expected dy of the output's shape ({expected}), "
-                             f"got {tuple(dy.shape)}")
-        if self.batch not in (None, len(dy)):
-            raise ShapeError(f"{self.label()}: backward expected dy for the {self.batch} inputs that forward saw last, "
-                             f"got dy for {len(dy)}. Run forward on the batch that dy belongs to, right before it")
 
     def require_built(self):
         if self.input_shape is None:
             raise UserError(f"{self.label()} is not built yet: give it an input_shape, or call build(input_shape)")
 
-    # -- what a model weighs
+    # -- a look at the whole, and files
 
     def summary(self, batch_size=None):
         """A table of all layers: name, output shape, parameters. Print it.
@@ -90,114 +71,26 @@ class Container(Layer):
         keeps for backward. The line of a container sums up the indented ones below it.
         """
         self.require_built()
-        kept = {} if batch_size is None else self.kept_bytes(batch_size)
-        rows = [["layer", "", "output shape", "parameters"], ["input", "", str(self.input_shape), ""]]
-        if kept:
-            rows[0] += ["multiply-adds", "bytes kept"]
-            rows[1] += ["", ""]
-        for depth, layer, shape in self.table():
-            numbers = [sum(parameter.data.size for parameter in layer.parameters())]
-            if kept:
-                numbers += [layer.multiply_adds() * batch_size, sum(kept[part] for part in layer.walk())]
-            rows.append(["  " * depth + layer.name, repr(layer), str(shape),
-                         *(f"{number:,}" if number else "" for number in numbers)])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(f"{cell:{'>' if k >= 3 else '<'}{width}}"
-                           for k, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
-        total = sum(parameter.data.size for parameter in self.parameters())
-        constant = sum(prod(getattr(layer, name).shape) for layer in self.walk() for name in layer.statistics)
-        statistics = f", and {constant:,} running statistics that are not trained" if constant else ""
-        rule = "-" * max(map(len, lines))
-        lines = [lines[0], rule, *lines[1:], rule, f"{total:,} parameters{statistics}"]
-        if kept:
-            lines.append(f"a batch of {batch_size:,}: {self.multiply_adds() * batch_size:,} multiply-adds forward, "
-                         f"{sum(kept.values()):,} bytes kept for backward")
-        return "\n".join(lines)
-
-    def table(self, depth=0):
-        """(depth, layer, output shape) of every layer inside, at any depth, in order."""
-        for layer, shape in zip(self.parts, self.output_shapes, strict=True):
-            yield depth, layer, shape
-            if isinstance(layer, Container):
-                yield from layer.table(depth + 1)
-
-    def kept_bytes(self, batch_size):
-        """{layer: bytes that it keeps from forward to backward} for a training step with so many inputs.
-
-        Measured: a copy of the model runs forward on one blank input and on two; every further input adds the same
-        again. An array that two layers keep is counted at the first; parameters and gradients are not counted.
-        """
-        batch_size = positive_integer(batch_size, "batch_size")
-        draws, model = random_state(), copy.deepcopy(self).train()
-        dtype = next((parameter.data.dtype for parameter in self.parameters()), float_type())
-        measured = []
-        for count in (1, 2):
-            model.forward(xp.zeros((count, *self.input_shape), dtype))
-            owners = {owner: (place, size) for place, layer in reversed(list(enumerate(model.walk())))
-                      for owner, size in _arrays(layer._saved)}
-            measured.append(Counter())
-            for place, size in owners.values():
-                measured[-1][place] += size
-        restore_random_state(draws)
-        one, two = measured
-        return {layer: one[place] + (batch_size - 1) * (two[place] - one[place])
-                for place, layer in enumerate(self.walk())}
-
-    # -- saving
+        return summary(self, batch_size)
 
     def state_dict(self):
         """Everything that a trained model consists of, by name: {"dense_1.W": array, ...}, as NumPy arrays."""
         self.require_built()
-        return {name: to_cpu(array).copy() for name, array in _named_arrays(self)}
+        return state_of(self)
 
     def load_state_dict(self, state):
         """Take over the arrays of a state_dict. Names and shapes must match; otherwise nothing is changed."""
         self.require_built()
-        arrays = dict(_named_arrays(self))
-        if missing := [name for name in arrays if name not in state]:
-            raise UserError(f"load_state_dict: {missing[0]!r} is missing ({len(missing)} in all). Was the state saved "
-                            f"from the same architecture?")
-        if unknown := [name for name in state if name not in arrays]:
-            raise UserError(f"load_state_dict: this model has no {unknown[0]!r} ({len(unknown)} unknown in all). "
-                            f"Was the state saved from the same architecture?")
-        for name, array in arrays.items():
-            kind = getattr(getattr(state[name], "dtype", None), "kind", None)
-            if kind is None or kind not in "fiu":
-                raise UserError(f"load_state_dict: {name} is no array of numbers in the state, but {state[name]!r:.60}")
-            if array.shape != state[name].shape:
-                raise ShapeError(f"load_state_dict: {name} has shape {array.shape} in this model, "
-                                 f"{state[name].shape} in the state. Was it saved from the same architecture?")
-        for name, array in arrays.items():
-            array[...] = xp.asarray(state[name]).astype(array.dtype)
+        take_over(self, state)
 
     def save(self, path):
         """Write the state to an .npz file: the whole file or nothing, so a full disk cannot leave half of one."""
-        state, path = self.state_dict(), os.fspath(path)
-        temporary = f"{path}.{os.getpid()}.part"
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, **state)
-            os.replace(temporary, path)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as reason:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise DataError(f"{path}: the model cannot be saved there ({reason.strerror}). Does the folder exist, and "
-                            f"may you write into it?") from reason
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+        self.require_built()
+        save(self, path)
 
     def load(self, path):
         """Take over the state that `save` wrote to `path`."""
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                state = {name: archive[name] for name in archive.files}
-        except FileNotFoundError:
-            raise DataError(f"{os.fspath(path)}: no such file. Was the model saved elsewhere?") from None
-        except Exception as reason:  # zipfile and NumPy stumble over a damaged file with a dozen kinds of error
-            raise DataError(f"{os.fspath(path)}: not a complete model file ({reason}). Save the model anew") from reason
-        self.load_state_dict(state)
+        self.load_state_dict(read_state(path))
 
 
 class Sequential(Container):
@@ -208,7 +101,11 @@ class Sequential(Container):
     input_shape: the shape of one input, without the batch axis. It is passed through all layers at once, which
     creates the parameters and finds every layer that does not fit before any data arrives. Without it, the model is
     built by `build(input_shape)`. Without layers, it passes on what it gets.
+
+    input_gradient: False tells the first layer that has parameters to leave dx out; backward then ends there.
     """
+
+    _input_gradient = True
 
     def __init__(self, layers, input_shape=None):
         if not isinstance(layers, (list, tuple)):
@@ -230,8 +127,19 @@ class Sequential(Container):
             shape = layer.build(shape)
             self.output_shapes.append(shape)
         self.output_shape = shape
-        self.first = next((layer for layer in self.layers if layer.parameters()), None)
+        self.input_gradient = self._input_gradient   # the layer that it concerns has parameters only now
         return shape
+
+    @property
+    def input_gradient(self):
+        return self._input_gradient
+
+    @input_gradient.setter
+    def input_gradient(self, wanted):
+        self._input_gradient = wanted
+        first = next((layer for layer in self.layers if layer.parameters()), None)
+        if first is not None:
+            first.input_gradient = wanted
 
     def forward(self, x):
         self.check(x)
@@ -242,14 +150,9 @@ class Sequential(Container):
     def backward(self, dy):
         self.check_gradient(dy)
         for layer in reversed(self.layers):
-            if layer is self.first and not self.input_gradient:
-                layer.input_gradient = False
-                try:
-                    layer.backward(dy)
-                finally:
-                    layer.input_gradient = True
-                return None
             dy = layer.backward(dy)
+            if dy is None:  # nobody wants the gradient of the data, and nothing below this layer is trained
+                break
         return dy
 
     def __repr__(self):
@@ -374,26 +277,3 @@ def _place(layer):
     for part in layer.sublayers():
         part.within = f"{layer.within}{layer.name}." if layer.name else ""
         _place(part)
-
-
-def _arrays(value):
-    """Every array in nested tuples and lists: where its memory lies, and how many bytes that is."""
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _arrays(item)
-    elif isinstance(value, xp.ndarray):
-        while value.base is not None:  # a view keeps the whole array alive
-            value = value.base
-        yield id(value), value.nbytes
-
-
-def _named_arrays(layer, prefix=""):
-    """(name, array) of each parameter and each running statistic of a layer and of all layers inside it."""
-    inner = layer.sublayers()
-    for sublayer in inner:
-        yield from _named_arrays(sublayer, f"{prefix}{sublayer.name}.")
-    if not inner:
-        for parameter in layer.parameters():
-            yield prefix + parameter.name, parameter.data
-        for name in layer.statistics:
-            yield prefix + name, getattr(layer, name)

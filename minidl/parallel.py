@@ -3,18 +3,19 @@
 The one mechanism behind minidl's speed on the CPU. A heavy layer splits its batch into slices of rows whose
 intermediate arrays fit the cache, and hands a function of one slice to `in_slices`. NumPy gives Python's lock back
 while it computes, so plain threads fill all cores; each matrix product inside a slice runs on one. With
-`minidl.threads(1)`, or a single slice, everything runs in the caller. On the GPU the slice is the whole batch.
+`minidl.threads(1)`, a single slice or under a debugger, everything runs in the caller. On the GPU the slice is the
+whole batch.
 """
 
+import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
-from minidl import backend
-from minidl.backend import xp
+from minidl.backend import backend_name, threads, xp
 
 # A smaller slice would stay in a core's own cache, this one in that of all cores. But Python's lock changes hands at
 # every call of NumPy, and waking the thread that waits for it takes some 50 microseconds: a call should take longer.
@@ -51,7 +52,7 @@ def sum_over_slices(work, count, item_bytes, at_least=0):
     The slices are summed in RUNS runs of neighbours, then these: an order that no number of threads changes.
     """
     slices = _slices(count, item_bytes, at_least) or [slice(0, 0)]
-    share = -(-len(slices) // RUNS)
+    share = ceil(len(slices) / RUNS)
 
     def run(some):
         total = work(some[0])
@@ -67,9 +68,9 @@ def sum_over_slices(work, count, item_bytes, at_least=0):
 
 def _slices(count, item_bytes, at_least=0):
     """1, 2, 4, 8, 16, 24 ... slices of the same size, give or take one row: two, four or eight threads share them."""
-    step = count if backend.backend_name() == "cupy" else int(max(SLICE_BYTES, at_least) // max(item_bytes, 1))
-    wanted = -(-count // max(step, 1))
-    even = -(-wanted // RUNS) * RUNS if wanted > RUNS else 1 << max(wanted - 1, 0).bit_length()
+    step = count if backend_name() == "cupy" else int(max(SLICE_BYTES, at_least) // max(item_bytes, 1))
+    wanted = ceil(count / max(step, 1))
+    even = ceil(wanted / RUNS) * RUNS if wanted > RUNS else 1 << max(wanted - 1, 0).bit_length()
     ends = [count * k // min(even, count) for k in range(1, min(even, count) + 1)]
     return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
 
@@ -81,8 +82,8 @@ def _add(totals, parts):
 
 def _map(work, items):
     """[work(item) for each item]: the caller and threads from the pool take one item after the other."""
-    threads = backend.threads()
-    if min(threads, len(items)) <= 1:
+    count = 1 if under_debugger() else threads()
+    if min(count, len(items)) <= 1:
         return [work(item) for item in items]
     results, waiting = [None] * len(items), deque(enumerate(items))
 
@@ -98,9 +99,9 @@ def _map(work, items):
                 waiting.clear()  # nobody starts anything new
                 raise
 
-    if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="minidl")
-    helpers = [_pools[threads].submit(take) for _ in range(min(threads, len(items)) - 1)]
+    if count not in _pools:
+        _pools[count] = ThreadPoolExecutor(count - 1, thread_name_prefix="minidl")
+    helpers = [_pools[count].submit(take) for _ in range(min(count, len(items)) - 1)]
     try:
         take()
     finally:
@@ -108,6 +109,17 @@ def _map(work, items):
             if not helper.cancel():  # it has begun
                 helper.result()
     return results
+
+
+def under_debugger():
+    """Whether a debugger such as pdb, VS Code's or Spyder's watches this thread: then all work runs in it, so that a
+    breakpoint in a layer stops at every slice. Coverage and profilers watch as well, but nobody steps through them."""
+    trace = sys.gettrace()
+    module = getattr(trace, "__module__", None) or type(trace).__module__
+    if trace is not None and module.split(".")[0] not in ("coverage", "trace"):
+        return True
+    monitoring = getattr(sys, "monitoring", None)       # Python 3.12 and newer: debugpy and pdb may register here
+    return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
 
 
 _pools = {}
@@ -122,7 +134,7 @@ def workspace(name, shape, dtype):
     the cache; these pages are there already. The caller must be done with the array before anybody in the same thread
     asks for the same name: use it within one slice.
     """
-    if backend.backend_name() == "cupy":
+    if backend_name() == "cupy":
         return xp.empty(shape, dtype)  # CuPy keeps a pool of memory itself
     size = prod(shape) * np.dtype(dtype).itemsize
     held = _local.__dict__.setdefault("buffers", {})

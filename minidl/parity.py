@@ -9,7 +9,7 @@ images, masks) has to be equal to the bit; all other numbers up to rounding: eac
 
 import json
 from dataclasses import asdict, dataclass
-from math import inf
+from math import ceil, inf
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from minidl.backend import (
     restore_random_state,
     seed,
     to_cpu,
-    use,
+    use_library,
     xp,
 )
 from minidl.datasets import Standardize, load
@@ -112,14 +112,14 @@ def compare(steps=50, images=2000):
                 worst = max(apart, key=apart.get)
                 differences.append(Difference(group, name, kind, worst, apart[worst], BOUNDS[group][place]))
     finally:
-        use(before)
+        use_library(before)
         restore_random_state(draws)
     return differences
 
 
 def computed(compute, backend, kind):
     """{tensor: NumPy array} of one subject on one backend."""
-    use(backend)
+    use_library(backend)
     seed(0)
     with precision(kind):
         return {tensor: to_cpu(array).copy() for tensor, array in compute().items()}
@@ -218,7 +218,7 @@ def trained(x, y, steps):
     """The loss of every step and the weights after the last, of a network trained by `fit`."""
     model, loss = models.naive_cifar_net(), Recorded()
     batch_size = min(BATCH, len(x))
-    epochs = -(-steps * batch_size // len(x))
+    epochs = ceil(steps * batch_size / len(x))
     optimizer = Limited(optimizers.Momentum(model.parameters(), lr=0.01, penalty=L2(1e-4)), steps)
     fit(model, optimizer, x, y, epochs, batch_size, loss, prepare=Standardize(x), augment=AUGMENT, report=None)
     return {"losses": np.array([to_cpu(value) for value in loss.values[:steps]]), **model.state_dict()}
@@ -273,9 +273,9 @@ def table(differences):
 def save(differences, path):
     """The differences and what they were measured on, as JSON."""
     before = backend_name()
-    use("cupy")
+    use_library("cupy")
     facts = device_facts()
-    use(before)
+    use_library(before)
     rows = [asdict(each) | {"within": each.within} for each in differences]
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"device": facts, "numpy": np.__version__, "differences": rows}, file, indent=1)

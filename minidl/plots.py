@@ -5,6 +5,7 @@ display: without one it draws into memory.
 """
 
 from contextlib import contextmanager
+from math import ceil
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
     A line that is zero throughout cannot stand on a logarithmic axis: the panel says so in words.
     """
     columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
+    rows = ceil(len(panels) / columns)
     size = (10, 6) if len(panels) == 1 else None
     with canvas(rows, columns, title, size, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):

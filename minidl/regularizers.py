@@ -4,8 +4,8 @@ A penalty acts on the weights alone, not on biases, gamma or beta (`Parameter.de
 to that of the loss: `SGD(model.parameters(), lr=0.1, penalty=L2(1e-4))`.
 """
 
+from minidl.arguments import in_range
 from minidl.backend import xp
-from minidl.core import in_range
 
 
 class Penalty:

@@ -12,7 +12,7 @@ steps instead; each class says which of them it equals, at progress = step / ste
 
 from math import cos, inf, pi
 
-from minidl.core import in_range, positive_integer
+from minidl.arguments import in_range, positive_integer
 from minidl.errors import UserError
 
 

@@ -11,7 +11,7 @@ import pytest
 import standin
 
 import minidl
-from minidl import backend
+from minidl.backend.state import state
 from minidl.errors import BackendError
 
 
@@ -57,7 +57,7 @@ def fresh_backend(monkeypatch):
         minidl.use("numpy")
         minidl.threads(1)
         minidl.seed(0)
-        backend._state.float_type = np.float32
+        state.float_type = np.float32
 
     start()
     yield

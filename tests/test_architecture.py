@@ -8,12 +8,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "minidl"
 
 FLOORS = [
-    ["errors", "backend"],
+    ["errors", "arguments", "text", "files", "backend"],
     ["parallel", "core", "initializers", "ops"],
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
-    ["network", "models", "datasets"],
-    ["training", "parity", "checkpoint", "gradcheck", "probe", "claims", "plots"],
-    ["lesson", "doctor", "cli", "__init__", "__main__"],   # minidl/__init__.py names what users import
+    ["network", "state", "summary", "textbook", "models", "datasets"],
+    ["training", "cases", "parity", "gradcheck", "probe", "claims", "plots"],
+    ["lesson", "switch", "doctor", "cli", "__init__", "__main__"],   # minidl/__init__.py names what users import
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3"}     # imported where they are used, or never

@@ -330,7 +330,7 @@ def test_doctor_finds_data_sets(capsys, tmp_path):
     ("MINIDL_THREADS", "none", ["threads  FAULT: MINIDL_THREADS='none'", "at least 1"])])
 def test_doctor_names_faults_of_the_environment(capsys, monkeypatch, name, value, parts):
     monkeypatch.setenv(name, value)
-    minidl.backend._state.threads = None
+    minidl.backend.state.state.threads = None
     status, out, _ = run(capsys, "doctor")
     minidl.threads(1)
     assert status == 1

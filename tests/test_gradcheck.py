@@ -331,7 +331,6 @@ def test_the_check_leaves_everything_as_it_was():
         assert_same_bits(array, before[name], name)
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         assert_same_bits(parameter.grad, gradient, parameter.name)
-        assert parameter.pack is not None
     assert not any(layer.training or layer.keeping for layer in model.walk())
     assert backend.random_state() == state
     assert np.array_equal(np.random.get_state()[1], legacy)

@@ -16,12 +16,12 @@ from standin import needs_compiler
 import minidl
 from minidl import ops
 from minidl.backend import to_cpu
+from minidl.backend.kernels import Kernel, on_gpu
 from minidl.core import Parameter
 from minidl.ops.columns import col2im, im2col
 from minidl.ops.dropout import dropped
 from minidl.ops.features import detrended, feature_sums, gradient_sums, mean_and_variance, scaled
 from minidl.ops.gather import FILLS, pixels_at, pixels_between
-from minidl.ops.kernels import Kernel, on_gpu
 from minidl.ops.pooling import max_pool, max_pool_gradient
 from minidl.ops.relu import relu
 from minidl.ops.softmax import softmax_cross_entropy
@@ -79,7 +79,7 @@ WINDOWS = [((2, 2), (2, 2), "valid"), ((3, 2), (1, 1), (1, 0)), ((2, 3), (3, 2),
 @pytest.mark.parametrize(("size", "stride", "padding"), WINDOWS)
 @DTYPES
 def test_windows(size, stride, padding, dtype, twins):
-    windows = Windows("test", 7, 6, size, stride, padding)
+    windows = Windows(7, 6, size, stride, padding)
     x = tie_free((3, 7, 6, 5)).astype(dtype)
     equal = np.maximum(x, 0).round()                                     # many equal pixels in a window
     places = 3, windows.OH, windows.OW
@@ -115,7 +115,7 @@ def test_relu(dtype, twins):
 def test_max_pool_passes_on_what_is_no_number(twins):
     x = tie_free((2, 4, 4, 3)).astype(np.float32)
     x[0, 1, 1, 0], x[1, 2, 3, 2], x[1, 0, 0] = np.nan, np.inf, -np.inf
-    windows = Windows("test", 4, 4, (2, 2), (1, 1), "valid")
+    windows = Windows(4, 4, (2, 2), (1, 1), "valid")
     dy = DRAW.standard_normal((2, 3, 3, 3)).astype(np.float32)
     twins(lambda x: max_pool(windows, x), x)
     twins(lambda x, dy: max_pool_gradient(windows, dy, x, max_pool(windows, x)), x, dy)
@@ -149,10 +149,11 @@ def test_by_feature(shape, dtype, twins):
 @DTYPES
 def test_dropped_to_the_bit(shape, dtype, twins):
     x = DRAW.standard_normal(shape).astype(dtype)
-    for key in ((0, 0), (1, 2**32 - 1), (2**32 - 2, 12345)):
+    for first, second in ((0, 0), (1, 2**32 - 1), (2**32 - 2, 12345)):
+        key = np.full(1, first << 32 | second, np.uint64)
         for rate in (0.3, 0.5, 0.999999):
-            twins(lambda x, key=key, rate=rate: dropped(x, key, rate), x)
-    twins(lambda x: dropped(x.T, (3, 4), 0.5) + 0, x)
+            twins(lambda x, key, rate=rate: dropped(x, key, rate), x, key)
+    twins(lambda x, key: dropped(x.T, key, 0.5) + 0, x, key)
 
 
 @needs_compiler

@@ -10,6 +10,7 @@ import standin.faults
 import minidl
 from minidl import backend, layers, losses, optimizers, parity
 from minidl.cli import main
+from minidl.optimizers.flat import OnParameters
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +48,7 @@ def test_everything_public_is_compared():
     names = [name for _, name, _ in parity.subjects(np.zeros((4, 32, 32, 3), np.uint8), np.zeros(4, int), 1)]
     assert len(set(names)) == len(names)
     started = {name.split("(")[0].split(",")[0] for name in names}
-    kinds = {name for module, base in ((losses, losses.Loss), (optimizers, optimizers.OnParameters))
+    kinds = {name for module, base in ((losses, losses.Loss), (optimizers, OnParameters))
              for name, kind in inspect.getmembers(module, inspect.isclass) if issubclass(kind, base)}
     missing = (set(layers.__all__) | kinds) - started - {"Loss", "Optimizer", "OnParameters"}
     assert not missing, f"add to minidl/parity.py: {', '.join(sorted(missing))}"

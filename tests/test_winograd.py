@@ -7,19 +7,19 @@ from cases import assert_close, tie_free
 import minidl
 from minidl import parallel
 from minidl.layers import Conv2D
-from minidl.ops.convolution import Columns
+from minidl.ops.convolution import Im2col
 from minidl.ops.winograd import POINTS, Winograd, transforms
 
 SIZES = [(m, n - m + 1) for n in POINTS for m in range(2, n)]
 
 
 def both(filters, kernel, padding, shape, dtype=np.float64, method=None):
-    """(y, dx, dW) of one layer by its own method and by Columns; dy is random."""
+    """(y, dx, dW) of one layer by its own method and by Im2col; dy is random."""
     with minidl.precision("float64" if dtype == np.float64 else "float32"):
         layer = Conv2D(filters, kernel, padding=padding)
         layer.build(shape[1:])
     results, x = [], tie_free(shape).astype(dtype)
-    for chosen in (method(layer.windows) if method else layer.method, Columns(layer.windows)):
+    for chosen in (method(layer.windows) if method else layer.method, Im2col(layer.windows)):
         layer.method = chosen
         y = layer.forward(x)
         dx = layer.backward(tie_free(y.shape, 2).astype(dtype))
@@ -92,6 +92,6 @@ def test_workspaces_do_not_grow_with_the_batch(shape):
     layer = Conv2D(64, 3, padding=1)
     layer.build(shape[1:])
     layer.backward(layer.forward(np.zeros(shape, np.float32)))
-    weights = layer.method.weights(layer.W.data)
+    weights = layer.method.transformed(layer.W.data)
     largest = max(parallel.SLICE_BYTES, 2 * weights.nbytes, layer.item_bytes(np.zeros(shape, np.float32)))
     assert parallel.workspace_bytes() <= largest, "workspaces larger than a slice"

@@ -9,6 +9,7 @@ no slope to compare with, and the element is set aside.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def sample(size, largest, gradient=None):
     draw = np.random.default_rng(0)
     order = draw.permutation(size)
     if gradient is not None and gradient.size == size:
-        lively = order[gradient.ravel()[order] != 0][:-(-largest // 2)]
+        lively = order[gradient.ravel()[order] != 0][:ceil(largest / 2)]
         order = np.concatenate([lively, order[~np.isin(order, lively)]])
     return np.sort(order[:largest])
 

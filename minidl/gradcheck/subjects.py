@@ -141,7 +141,7 @@ class LayerSubject(Subject):
             for name in part.statistics:
                 setattr(part, name, getattr(part, name).astype(np.float64))
         for parameter in layer.parameters():
-            parameter.data, parameter.pack = _moved(parameter.data.astype(np.float64)), None
+            parameter.data = _moved(parameter.data.astype(np.float64))
             parameter.grad = xp.zeros_like(parameter.data)
         self.parameters = dict(zip(_names(layer), layer.parameters(), strict=True))
         if mode == "evaluation":

@@ -10,6 +10,8 @@ from minidl.layers.dropout import Dropout
 from minidl.layers.flatten import Flatten
 from minidl.layers.normalization import BatchNorm, LayerNorm
 from minidl.layers.pooling import AveragePool2D, GlobalAveragePool2D, MaxPool2D
+from minidl.layers.shortcut import ZeroPadShortcut
 
 __all__ = ["AveragePool2D", "BatchNorm", "Conv2D", "Dense", "DepthwiseConv2D", "Dropout", "Flatten", "GELU",
-           "GlobalAveragePool2D", "LayerNorm", "LeakyReLU", "MaxPool2D", "ReLU", "Sigmoid", "Tanh"]
+           "GlobalAveragePool2D", "LayerNorm", "LeakyReLU", "MaxPool2D", "ReLU", "Sigmoid", "Tanh",
+           "ZeroPadShortcut"]

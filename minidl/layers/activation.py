@@ -5,8 +5,9 @@ Each works on arrays of any shape, element by element, so its derivative multipl
 
 from math import pi, sqrt
 
+from minidl.arguments import in_range
 from minidl.backend import xp
-from minidl.core import Layer, in_range
+from minidl.core import Layer
 from minidl.ops.erf import erf
 from minidl.ops.relu import relu
 from minidl.parallel import filled_in_slices, in_slices
@@ -28,6 +29,7 @@ class ReLU(Layer):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         y = self.saved
         return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, y > 0, out=dx), dy, y)     # y > 0 where x > 0
 
@@ -53,6 +55,7 @@ class LeakyReLU(Layer):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         y = self.saved
         slope = dy.dtype.type(self.slope)                                    # 1 where y > 0, else slope
         return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, xp.maximum(y > 0, slope), out=dx), dy, y)
@@ -84,6 +87,7 @@ class GELU(Layer):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         x, below = self.saved
 
         def backward_slice(dx, dy, x, below):
@@ -113,6 +117,7 @@ class Sigmoid(Layer):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         y = self.saved
         return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, y * (1 - y), out=dx), dy, y)
 
@@ -132,5 +137,6 @@ class Tanh(Layer):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         y = self.saved
         return filled_in_slices(lambda dx, dy, y: xp.multiply(dy, 1 - y * y, out=dx), dy, y)

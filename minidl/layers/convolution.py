@@ -1,15 +1,16 @@
 """Convolution: the same small weighted sum at every place of an image."""
 
+from minidl.arguments import pair, positive_integer
 from minidl.backend import float_type, xp
-from minidl.core import Layer, Parameter, pair, positive_integer
+from minidl.core import Parameter
 from minidl.initializers import initial_array, initializer
+from minidl.layers.windowed import Windowed, checked_padding, window_arguments
 from minidl.ops.convolution import convolution_method
 from minidl.ops.features import feature_sums, repeated
-from minidl.ops.windows import Windows, checked_padding, described
 from minidl.parallel import in_slices, sum_over_slices, workspace
 
 
-class Convolution(Layer):
+class Convolution(Windowed):
     """What convolutions share: their arguments, and how their parameters are made."""
 
     def __init__(self, kernel_size, stride, padding, init, bias):
@@ -22,18 +23,18 @@ class Convolution(Layer):
 
     def build(self, input_shape):
         H, W, C = self.accept(input_shape, ("H", "W", "C"), cure="A grey image has one feature: (H, W, 1)")
-        self.windows = Windows(self.label(), H, W, self.kernel_size, self.stride, self.padding)
-        shape, fan_in, fan_out = self.weights(*self.kernel_size, C)
+        shape, fan_in, fan_out = self.weight_shape(*self.kernel_size, C)
+        output_shape = self.slide(H, W, self.kernel_size, shape[-1])
         self.W = Parameter(initial_array(self.init, shape, fan_in, fan_out), "W")
         if self.bias:
             self.b = Parameter(xp.zeros(shape[-1], float_type()), "b", decay=False)
-        return (self.windows.OH, self.windows.OW, shape[-1])
+        return output_shape
 
     def multiply_adds(self):
         return self.windows.OH * self.windows.OW * self.W.data.size
 
     def arguments(self):
-        return described(self.kernel_size, self.stride, self.padding, usual_stride=(1, 1))
+        return window_arguments(self.kernel_size, self.stride, self.padding, usual_stride=(1, 1))
 
 
 class Conv2D(Convolution):
@@ -61,7 +62,7 @@ class Conv2D(Convolution):
         self.filters = positive_integer(filters, "Conv2D filters")
         super().__init__(kernel_size, stride, padding, init, bias)
 
-    def weights(self, KH, KW, C):
+    def weight_shape(self, KH, KW, C):
         """The shape of W, its fan_in and its fan_out."""
         return (KH, KW, C, self.filters), KH * KW * C, KH * KW * self.filters
 
@@ -73,7 +74,7 @@ class Conv2D(Convolution):
     def forward(self, x):
         self.check(x)
         y = xp.empty((len(x), self.windows.OH, self.windows.OW, self.filters), x.dtype)
-        weights = self.method.weights(self.W.data)
+        weights = self.method.transformed(self.W.data)
 
         def forward_slice(rows):
             result = y[rows]
@@ -86,9 +87,10 @@ class Conv2D(Convolution):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         x = self.saved
         dx = xp.empty(x.shape, x.dtype) if self.input_gradient else None
-        weights = self.method.weights(self.W.data)
+        weights = self.method.transformed(self.W.data)
 
         def backward_slice(rows):
             dweights = self.method.gradients(x[rows], dy[rows], weights, dx[rows] if self.input_gradient else None)
@@ -125,7 +127,7 @@ class DepthwiseConv2D(Convolution):
     def __init__(self, kernel_size, stride=1, padding=0, init="he", bias=True):
         super().__init__(kernel_size, stride, padding, init, bias)
 
-    def weights(self, KH, KW, C):
+    def weight_shape(self, KH, KW, C):
         """The shape of W, its fan_in and its fan_out."""
         return (KH, KW, C), KH * KW, KH * KW
 
@@ -145,6 +147,7 @@ class DepthwiseConv2D(Convolution):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         x = self.saved
         windows, taps = self.windows, self.W.data.reshape(-1, x.shape[3])        # (KH*KW, C)
         dx = xp.empty(x.shape, x.dtype)

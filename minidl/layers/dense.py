@@ -1,7 +1,8 @@
 """The fully connected layer."""
 
+from minidl.arguments import positive_integer
 from minidl.backend import float_type, xp
-from minidl.core import Layer, Parameter, positive_integer
+from minidl.core import Layer, Parameter
 from minidl.initializers import initial_array, initializer
 from minidl.ops.features import feature_sums
 from minidl.ops.products import product
@@ -27,7 +28,8 @@ class Dense(Layer):
         self.W = Parameter(initial_array(self.init, (D, self.units), fan_in=D, fan_out=self.units), "W")
         if self.bias:
             self.b = Parameter(xp.zeros(self.units, float_type()), "b", decay=False)
-        return (self.units,)
+        self.output_shape = (self.units,)
+        return self.output_shape
 
     def forward(self, x):
         self.check(x)
@@ -38,6 +40,7 @@ class Dense(Layer):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         x = self.saved
         product(x.T, dy, out=self.W.grad)                                    # (D, units)
         if self.bias:

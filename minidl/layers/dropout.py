@@ -1,7 +1,8 @@
 """Dropout: train many thinned networks at once."""
 
+from minidl.arguments import in_range
 from minidl.backend import draw_key, xp
-from minidl.core import Layer, in_range
+from minidl.core import Layer
 from minidl.ops.dropout import dropped
 from minidl.parallel import filled_in_slices
 
@@ -37,6 +38,7 @@ class Dropout(Layer):
         return self.masked(x, key)
 
     def backward(self, dy):
+        self.check_gradient(dy)
         (key,) = self.saved
         return self.masked(dy, key)
 

@@ -12,11 +12,13 @@ class Flatten(Layer):
     """
 
     def build(self, input_shape):
-        return (prod(self.accept(input_shape)),)
+        self.output_shape = (prod(self.accept(input_shape)),)
+        return self.output_shape
 
     def forward(self, x):
         self.check(x)
-        return x.reshape(len(x), prod(self.input_shape))
+        return x.reshape(len(x), *self.output_shape)
 
     def backward(self, dy):
+        self.check_gradient(dy)
         return dy.reshape(len(dy), *self.input_shape)

@@ -1,9 +1,8 @@
 """Normalisation: keep the signals of every layer at mean 0 and spread 1, whatever the weights do."""
 
-from math import inf
-
+from minidl.arguments import in_range
 from minidl.backend import float_type, xp
-from minidl.core import Layer, Parameter, in_range
+from minidl.core import Layer, Parameter
 from minidl.ops.features import detrended, feature_sums, gradient_sums, mean_and_variance, repeated, scaled
 from minidl.parallel import filled_in_slices, sum_over_slices
 
@@ -53,13 +52,16 @@ class BatchNorm(Layer):
         return scaled(x, scale, self.beta.data - mean * scale)
 
     def backward(self, dy):
+        self.check_gradient(dy)
         x, mean, std, from_batch = self.saved
         dbeta, dscale = gradient_sums(dy, x, mean)                           # of dy, of dy * (x - mean): (C,)
         dgamma = dscale / std
         self.beta.grad[...] = dbeta
         self.gamma.grad[...] = dgamma
-        # every x moves the mean and the variance too: two averages come off, unless the statistics were constants
-        n = x.size // x.shape[-1] if from_batch else inf
+        if not from_batch:                                                   # mean and std were constants
+            return scaled(dy.astype(x.dtype, copy=False), self.gamma.data / std, xp.zeros_like(std))
+        n = x.size // x.shape[-1]
+        # every x moves the mean and the variance too: two averages come off
         # gamma / std * (dy - average of dy - xhat * average of dy * xhat)
         return detrended(dy, x, mean, dbeta / n, dgamma / (n * std), self.gamma.data / std)
 
@@ -103,6 +105,7 @@ class LayerNorm(Layer):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         xhat, std = self.saved
         gamma, dx = repeated(self.gamma.data, dy), xp.empty(dy.shape, dy.dtype)
 

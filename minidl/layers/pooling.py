@@ -1,13 +1,14 @@
 """Pooling: make an image smaller and keep what matters."""
 
+from minidl.arguments import pair
 from minidl.backend import xp
-from minidl.core import Layer, pair
+from minidl.core import Layer
 from minidl.errors import UserError
+from minidl.layers.windowed import Windowed, checked_padding, window_arguments
 from minidl.ops.pooling import average_pool, average_pool_gradient, max_pool, max_pool_gradient
-from minidl.ops.windows import Windows, checked_padding, described
 
 
-class Pooling(Layer):
+class Pooling(Windowed):
     """What poolings share: a window that slides over the image."""
 
     def __init__(self, size, stride=None, padding=0):
@@ -21,11 +22,10 @@ class Pooling(Layer):
 
     def build(self, input_shape):
         H, W, C = self.accept(input_shape, ("H", "W", "C"))
-        self.windows = Windows(self.label(), H, W, self.size, self.stride, self.padding)
-        return (self.windows.OH, self.windows.OW, C)
+        return self.slide(H, W, self.size, C)
 
     def __repr__(self):
-        return f"{type(self).__name__}({described(self.size, self.stride, self.padding, usual_stride=self.size)})"
+        return f"{type(self).__name__}({window_arguments(self.size, self.stride, self.padding, self.size)})"
 
 
 class MaxPool2D(Pooling):
@@ -47,6 +47,7 @@ class MaxPool2D(Pooling):
         return y
 
     def backward(self, dy):
+        self.check_gradient(dy)
         x, y = self.saved
         return max_pool_gradient(self.windows, dy, x, y)
 
@@ -70,6 +71,7 @@ class AveragePool2D(Pooling):
         return average_pool(self.windows, x)
 
     def backward(self, dy):
+        self.check_gradient(dy)
         return average_pool_gradient(self.windows, dy, *self.saved)
 
 
@@ -86,7 +88,8 @@ class GlobalAveragePool2D(Layer):
 
     def build(self, input_shape):
         _, _, C = self.accept(input_shape, ("H", "W", "C"))
-        return (C,)
+        self.output_shape = (C,)
+        return self.output_shape
 
     def forward(self, x):
         self.check(x)
@@ -94,6 +97,7 @@ class GlobalAveragePool2D(Layer):
         return x.mean((1, 2))                                        # (N, C)
 
     def backward(self, dy):
+        self.check_gradient(dy)
         N, H, W, C = self.saved
         dx = xp.empty((N, H, W, C), dy.dtype)
         dx[...] = dy[:, None, None, :] / (H * W)                     # (N, 1, 1, C), the same for every pixel

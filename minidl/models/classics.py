@@ -1,6 +1,6 @@
 """Architectures that made history, at the size of CIFAR: each shows the one idea that it is known for."""
 
-from minidl.core import in_range
+from minidl.arguments import in_range
 from minidl.errors import UserError
 from minidl.layers import BatchNorm, Dense, DepthwiseConv2D, Flatten, GlobalAveragePool2D, MaxPool2D, ReLU
 from minidl.models.blocks import average_and_score, conv_bn_relu, conv_relu, dense_relu, drop

@@ -1,9 +1,7 @@
 """Residual networks: blocks that learn what to add to their input, and the plain networks to compare them with."""
 
-from minidl.backend import xp
-from minidl.core import Layer, positive_integer
-from minidl.errors import ShapeError, UserError
-from minidl.layers import MaxPool2D
+from minidl.errors import UserError
+from minidl.layers import MaxPool2D, ZeroPadShortcut
 from minidl.models.blocks import average_and_score, conv_bn, conv_bn_relu, residual_block
 from minidl.network import Residual, Sequential
 
@@ -20,43 +18,6 @@ def bottleneck(filters, stride=1, init="he"):
     narrow = max(filters // 4, 1)
     return [*conv_bn_relu(narrow, 1, init=init), *conv_bn_relu(narrow, 3, stride, init=init),
             *conv_bn(filters, 1, init=init)]
-
-
-class ZeroPadShortcut(Layer):
-    """A shortcut without parameters, for where the body halves the image and adds features: "option A".
-
-        y[n, h, w, c] = x[n, h * stride, w * stride, c] for c < C, else 0
-
-    x: (N, H, W, C)    y: (N, OH, OW, F)    OH = ceil(H / stride)    F: `features`, at least C
-
-    Every pixel that is kept, and no other, gets its gradient. The zeros stand behind the features.
-    He et al. 2015, arXiv:1512.03385, section 3.3.
-    """
-
-    def __init__(self, features, stride=2):
-        self.features, self.stride = positive_integer(features, "features"), positive_integer(stride, "stride")
-
-    def build(self, input_shape):
-        H, W, C = self.accept(input_shape, ("H", "W", "C"))
-        if self.features < C:
-            raise ShapeError(f"{self.label()}: expected input of at most {self.features} features, got {C}. This "
-                             f"shortcut only adds features; to take some away, use a 1x1 Conv2D")
-        return (-(-H // self.stride), -(-W // self.stride), self.features)
-
-    def forward(self, x):
-        self.check(x)
-        kept = x[:, ::self.stride, ::self.stride]                            # (N, OH, OW, C)
-        y = xp.zeros((*kept.shape[:3], self.features), x.dtype)
-        y[..., :x.shape[3]] = kept
-        return y
-
-    def backward(self, dy):
-        dx = xp.zeros((len(dy), *self.input_shape), dy.dtype)
-        dx[:, ::self.stride, ::self.stride] = dy[..., :dx.shape[3]]
-        return dx
-
-    def __repr__(self):
-        return f"ZeroPadShortcut({self.features}, stride={self.stride})"
 
 
 # ------------------------------------------------------------------------------------------------------- the networks

@@ -1,10 +1,11 @@
 """im2col and col2im: every window of an image as one row of a matrix, and each row added back to its pixels.
 
-On the CPU `minidl.ops.windows` does both with views of the image; on a GPU one kernel does each.
+On the CPU views of the image do both, on a GPU one kernel does each.
 """
 
 from minidl.backend import xp
-from minidl.ops.kernels import Kernel, on_gpu
+from minidl.backend.kernels import Kernel, on_gpu
+from minidl.parallel import workspace
 
 # One thread for each number of the matrix, whose index (n, oh, ow, kh, kw, c) says all.
 IM2COL = Kernel("im2col", "raw T x, int64 H, int64 W, int64 C, int64 SH, int64 SW, int64 top, int64 left",
@@ -55,7 +56,7 @@ COL2IM = gathered("col2im", "raw T columns", "",
 
 def im2col_on_gpu(windows, x):
     (KH, KW), (SH, SW), (N, H, W, C) = windows.size, windows.stride, x.shape
-    if windows.size == windows.stride == (1, 1) and windows.padded == (H, W):
+    if windows.single_pixels:
         return x.reshape(-1, C)
     columns = xp.empty((N, windows.OH, windows.OW, KH, KW, C), x.dtype)
     return IM2COL(x, H, W, C, SH, SW, windows.top, windows.left, columns).reshape(-1, KH * KW * C)
@@ -69,10 +70,21 @@ def col2im_on_gpu(windows, columns, N):
 @on_gpu(im2col_on_gpu)
 def im2col(windows, x):
     """Every window as one row, so that a convolution becomes a matrix product: (N*OH*OW, KH*KW*C)."""
-    return windows.im2col(x)
+    (KH, KW), (SH, SW), C = windows.size, windows.stride, x.shape[3]
+    if windows.single_pixels:
+        return x.reshape(-1, C)                                          # nothing to copy
+    columns = workspace("im2col", (len(x), windows.OH, windows.OW, KH, KW, C), x.dtype)
+    view = xp.lib.stride_tricks.sliding_window_view(windows.pad(x), windows.size, axis=(1, 2))
+    columns[...] = view[:, ::SH, ::SW].transpose(0, 1, 2, 4, 5, 3)       # from (N, OH, OW, C, KH, KW)
+    return columns.reshape(-1, KH * KW * C)
 
 
 @on_gpu(col2im_on_gpu)
 def col2im(windows, columns, N):
     """Add every row back to the pixels that it came from, as the gradient of im2col: (N, H, W, C)."""
-    return windows.col2im(columns, N)
+    KH, KW = windows.size
+    columns = columns.reshape(N, windows.OH, windows.OW, KH * KW, columns.shape[-1] // (KH * KW))
+    padded = windows.zeros(N, columns.shape[-1], columns.dtype)
+    for k, pixels in enumerate(windows.offsets(padded)):
+        pixels += columns[:, :, :, k]                                    # a view: this adds into padded
+    return windows.crop(padded)

@@ -1,9 +1,9 @@
 """Convolution as matrix products, a few images at a time: two methods with the same four functions.
 
-    Columns     each window becomes a row of a matrix (im2col); for every kernel and stride
+    Im2col      each window becomes a row of a matrix (im2col); for every kernel and stride
     Winograd    fewer multiplications; for square kernels at stride 1 with some features (`minidl.ops.winograd`)
 
-Their obvious twin is `minidl.ops.windows.conv2d_loops`.
+Their obvious twin is `minidl.textbook.conv2d_loops`.
 """
 
 from math import prod
@@ -22,16 +22,16 @@ LARGEST = 4        # results of a tile along one side
 
 def convolution_method(windows, C, F):
     """The method that computes a convolution of C features by F filters the fastest."""
-    (KH, KW), best = windows.size, Columns(windows)
+    (KH, KW), best = windows.size, Im2col(windows)
     if KH == KW > 1 and windows.stride == (1, 1) and min(C, F) >= FEATURES and backend_name() == "numpy":
         candidates = [Winograd(windows, m) for m in range(2, LARGEST + 1) if m + KH - 1 in POINTS]
         for candidate in candidates:
-            if candidate.products() * (GAIN if isinstance(best, Columns) else 1) < best.products():
+            if candidate.products() * (GAIN if isinstance(best, Im2col) else 1) < best.products():
                 best = candidate
     return best
 
 
-class Columns:
+class Im2col:
     """Each window of the image as one row of a matrix, times the kernels as its columns."""
 
     def __init__(self, windows):
@@ -45,7 +45,7 @@ class Columns:
         """Bytes of intermediate arrays for one image: its windows, and their gradient."""
         return 2 * self.products() * C * np.dtype(dtype).itemsize
 
-    def weights(self, W):
+    def transformed(self, W):
         """(KH, KW, C, F) -> (KH*KW*C, F)."""
         return W.reshape(-1, W.shape[3])
 

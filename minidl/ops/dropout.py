@@ -6,16 +6,16 @@ So no mask is stored, backward computes the same one again, and slices, threads 
 from math import prod
 
 from minidl.backend import xp
-from minidl.ops.kernels import Kernel, on_gpu
+from minidl.backend.kernels import Kernel, on_gpu
 from minidl.parallel import in_slices, workspace
 
 STEPS = 1 << 16    # a draw has 16 bits
 
-DROPPED = Kernel("dropped", "T x, uint32 first, uint32 second, uint32 lowest, T scale", "T y", """
-    unsigned int bits = first + (unsigned int)(i >> 1);          // see random_draws
+DROPPED = Kernel("dropped", "T x, raw uint64 key, uint32 lowest, T scale", "T y", """
+    unsigned int bits = (unsigned int)(key[0] >> 32) + (unsigned int)(i >> 1);          // see random_draws
     bits ^= bits >> 16;
     bits *= 0x7feb352dU;
-    bits += second;
+    bits += (unsigned int)key[0];
     bits ^= bits >> 15;
     bits *= 0x846ca68bU;
     bits ^= bits >> 16;
@@ -25,16 +25,17 @@ DROPPED = Kernel("dropped", "T x, uint32 first, uint32 second, uint32 lowest, T 
 
 
 def dropped_on_gpu(x, key, rate):
-    return DROPPED(x, *map(xp.uint32, key), xp.uint32(lowest_kept(rate)), 1 / (1 - rate))
+    return DROPPED(x, key, xp.uint32(lowest_kept(rate)), 1 / (1 - rate))
 
 
 @on_gpu(dropped_on_gpu)
 def dropped(x, key, rate):
     """x / (1 - rate), with zeros in place of a share `rate` of its elements; which ones, follows from the key.
 
+    key: as `draw_key` draws it, an array of one integer of 64 bits
     Element i is dropped where draw i of the key lies below rate * 65536, rounded: the share is a multiple of 1 / 65536.
     """
-    row, lowest, scale = prod(x.shape[1:]), lowest_kept(rate), 1 / (1 - rate)
+    row, lowest, scale, key = prod(x.shape[1:]), lowest_kept(rate), 1 / (1 - rate), divmod(int(key[0]), 1 << 32)
     y = xp.empty(x.shape, x.dtype)
 
     def drop_slice(rows):

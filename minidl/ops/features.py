@@ -11,7 +11,7 @@ two stages there: for each feature many threads sum up every so many-th row, the
 from math import prod
 
 from minidl.backend import xp
-from minidl.ops.kernels import Kernel, on_gpu
+from minidl.backend.kernels import Kernel, on_gpu
 from minidl.parallel import filled_in_slices, in_slices, sum_over_slices, workspace
 
 THREADS = 1 << 16    # that keep a GPU busy

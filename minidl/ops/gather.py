@@ -8,7 +8,7 @@
 """
 
 from minidl.backend import float_type, xp
-from minidl.ops.kernels import Kernel, on_gpu
+from minidl.backend.kernels import Kernel, on_gpu
 
 FILLS = ("constant", "edge", "reflect")
 

@@ -7,8 +7,8 @@ from functools import reduce
 from math import inf
 
 from minidl.backend import xp
+from minidl.backend.kernels import Kernel, on_gpu
 from minidl.ops.columns import SIZES, gathered, sizes
-from minidl.ops.kernels import Kernel, on_gpu
 from minidl.parallel import in_slices, workspace
 
 MAX_POOL = Kernel("max_pool", f"raw T x, {SIZES}", "T y", """

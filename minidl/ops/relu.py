@@ -1,7 +1,7 @@
 """ReLU forward, which NumPy computes three times as fast against an array of zeros as against the number 0."""
 
 from minidl.backend import xp
-from minidl.ops.kernels import Kernel, on_gpu
+from minidl.backend.kernels import Kernel, on_gpu
 from minidl.parallel import filled_in_slices
 
 RELU = Kernel("relu", "T x", "T y", "y = x < 0 ? (T)0 : x;")             # what is no number stays

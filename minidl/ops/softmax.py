@@ -1,7 +1,7 @@
 """Softmax and cross-entropy in one: the losses and their gradient."""
 
 from minidl.backend import xp
-from minidl.ops.kernels import Kernel, on_gpu
+from minidl.backend.kernels import Kernel, on_gpu
 from minidl.parallel import in_slices
 
 # One thread for each row: it reads its few scores three times, the second and third time from the cache.

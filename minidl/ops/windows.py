@@ -2,40 +2,38 @@
 
     OH = (H + top + bottom - KH) // stride + 1          likewise OW
 
-N images of H x W pixels and C features, windows of KH x KW, OH x OW places where the window stands.
+N images of H x W pixels and C features, windows of KH x KW, OH x OW places of the window.
 """
 
+from math import ceil
+
 from minidl.backend import xp
-from minidl.core import pair, short
-from minidl.errors import ShapeError, UserError
 from minidl.parallel import workspace
 
 
 class Windows:
-    """The places of a window on images of one size, and the arrays that gather them and scatter them back."""
+    """The places of a window on images of one size, and the arrays that gather them and scatter them back.
 
-    def __init__(self, label, H, W, size, stride, padding):
-        """label: how an error names the layer; size, stride: (height, width); padding: as in `checked_padding`, or
-        ((top, bottom), (left, right))."""
+    size, stride: (height, width)    padding: zeros on each side (height, width), "same" or "valid"
+    """
+
+    def __init__(self, H, W, size, stride, padding):
         (KH, KW), (SH, SW) = size, stride
         if padding == "same":
             # as many places as strides fit into the image; an odd pixel of padding goes below and to the right
-            above_below, left_right = (max((-(-length // step) - 1) * step + kernel - length, 0)
-                                       for length, step, kernel in ((H, SH, KH), (W, SW, KW)))
-            self.top, self.left = above_below // 2, left_right // 2
-            bottom, right = above_below - self.top, left_right - self.left
+            PH, PW = (max((ceil(length / step) - 1) * step + kernel - length, 0)
+                      for length, step, kernel in ((H, SH, KH), (W, SW, KW)))
         else:
-            above_below, left_right = (0, 0) if padding == "valid" else padding
-            self.top, bottom = above_below if isinstance(above_below, tuple) else (above_below, above_below)
-            self.left, right = left_right if isinstance(left_right, tuple) else (left_right, left_right)
+            PH, PW = (0, 0) if padding == "valid" else (2 * padding[0], 2 * padding[1])
         self.H, self.W, self.size, self.stride = H, W, size, stride
-        self.padded = (H + self.top + bottom, W + self.left + right)
-        if self.padded[0] < KH or self.padded[1] < KW:
-            raise ShapeError(f"{label}: a window of {KH}x{KW} does not fit into the padded image of "
-                             f"{self.padded[0]}x{self.padded[1]} (image {H}x{W}). Take a smaller window, more padding, "
-                             f"or fewer poolings before it")
-        self.OH = (self.padded[0] - KH) // SH + 1
-        self.OW = (self.padded[1] - KW) // SW + 1
+        self.top, self.left = PH // 2, PW // 2
+        self.padded = (H + PH, W + PW)
+        self.OH, self.OW = (H + PH - KH) // SH + 1, (W + PW - KW) // SW + 1
+
+    @property
+    def fit(self):
+        """Whether a window fits into the padded image at all."""
+        return all(length >= kernel for length, kernel in zip(self.padded, self.size, strict=True))
 
     def pad(self, x, value=0):
         """x with a border of `value`: (N, H, W, C) -> (N, H + top + bottom, W + left + right, C)."""
@@ -50,7 +48,7 @@ class Windows:
         return padded[:, self.top:self.top + self.H, self.left:self.left + self.W]
 
     def offsets(self, padded):
-        """For each of the KH * KW pixels of the window: a view (N, OH, OW, C) of where that pixel stands, row by row.
+        """For each of the KH * KW pixels of the window, row by row: a view (N, OH, OW, C) of that pixel at all places.
 
         Adding all views is sum pooling, the largest of them is max pooling, adding *into* all of them is col2im.
         """
@@ -59,47 +57,16 @@ class Windows:
             for j in range(KW):
                 yield padded[:, i:i + SH * self.OH:SH, j:j + SW * self.OW:SW]
 
-    def im2col(self, x):
-        """Every window as one row, so that a convolution becomes a matrix product: (N*OH*OW, KH*KW*C)."""
-        (KH, KW), (SH, SW), C = self.size, self.stride, x.shape[3]
-        if self.size == self.stride == (1, 1) and self.padded == (self.H, self.W):
-            return x.reshape(-1, C)                                      # every pixel is a window: nothing to copy
-        padded = self.pad(x)
-        columns = workspace("im2col", (len(x), self.OH, self.OW, KH, KW, C), x.dtype)
-        view = xp.lib.stride_tricks.sliding_window_view(padded, self.size, axis=(1, 2))
-        columns[...] = view[:, ::SH, ::SW].transpose(0, 1, 2, 4, 5, 3)   # from (N, OH, OW, C, KH, KW)
-        return columns.reshape(-1, KH * KW * C)
-
-    def col2im(self, columns, N):
-        """Add every row back to the pixels it came from, as the gradient of im2col: (N, H, W, C)."""
-        (KH, KW), OH, OW = self.size, self.OH, self.OW
-        columns = columns.reshape(N, OH, OW, KH * KW, columns.shape[-1] // (KH * KW))
-        padded = self.zeros(N, columns.shape[-1], columns.dtype)
-        for k, pixels in enumerate(self.offsets(padded)):
-            pixels += columns[:, :, :, k]  # pixels is a view: this adds into padded
-        return self.crop(padded)
+    @property
+    def single_pixels(self):
+        """Whether every pixel is a window of its own: a 1x1 kernel at stride 1 without padding."""
+        return self.size == self.stride == (1, 1) and self.padded == (self.H, self.W)
 
     def zeros(self, N, C, dtype):
-        """An empty padded image to add into: (N, H + top + bottom, W + left + right, C)."""
+        """A padded image of zeros to add into: (N, H + top + bottom, W + left + right, C)."""
         padded = workspace("padded gradient", (N, *self.padded, C), dtype)
         padded[...] = 0
         return padded
-
-
-def checked_padding(value, what):
-    """"same", "valid", or (height, width) of zeros on each side, from the argument that `what` names in the error."""
-    if isinstance(value, str):
-        if value not in ("same", "valid"):
-            raise UserError(f"{what}={value!r}: expected \"same\", \"valid\", a whole number, or a pair of them")
-        return value
-    return pair(value, what, least=0)
-
-
-def described(size, stride, padding, usual_stride):
-    """The arguments of a window as the code would write them: `3, stride=2, padding='same'`."""
-    stride = "" if stride == usual_stride else f", stride={short(stride)}"
-    padding = "" if padding == (0, 0) else f", padding={short(padding)}"
-    return f"{short(size)}{stride}{padding}"
 
 
 def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):

@@ -15,7 +15,7 @@ all tiles at once: the tiles' rows (columns) stand in the outermost axis, and a 
 number (NaN) or infinite in a pixel spreads over all results of its tiles.
 """
 
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def pixels(images):
 
 
 class Winograd:
-    """Convolution of one size by tiles. Its twins: `minidl.ops.convolution.Columns`, `minidl.ops.windows.conv2d_loops`.
+    """Convolution of one size by tiles. Its twins: `minidl.ops.convolution.Im2col`, `minidl.textbook.conv2d_loops`.
 
     TH x TW tiles an image; T tiles in a slice of N images, ordered (tw, th, image). In a transformed array the first
     axes are the column l and the row k of the tile.
@@ -68,7 +68,7 @@ class Winograd:
     def __init__(self, windows, m):
         self.windows, self.m, self.r = windows, m, windows.size[0]
         self.n = m + self.r - 1
-        self.TH, self.TW = -(-windows.OH // m), -(-windows.OW // m)
+        self.TH, self.TW = ceil(windows.OH / m), ceil(windows.OW / m)
         self.height, self.width = self.TH * m + self.r - 1, self.TW * m + self.r - 1    # of all tiles together
         self.fits = (self.TH * m, self.TW * m) == (windows.OH, windows.OW)              # or the last ones reach beyond
         AT, G, BT = transforms(m, self.r)
@@ -82,7 +82,7 @@ class Winograd:
         """Bytes of intermediate arrays for one image: three of the size of all its tiles."""
         return 3 * self.TH * self.TW * self.n**2 * max(C, F) * np.dtype(dtype).itemsize
 
-    def weights(self, W):
+    def transformed(self, W):
         """U = G W Gᵀ: (KH, KW, C, F) -> (n*n, C, F)."""
         C, F = W.shape[2:]
         GG = xp.asarray(self.matrices[2], W.dtype)
@@ -95,7 +95,7 @@ class Winograd:
         return (GG.T @ dU.reshape(-1, C * F)).reshape(self.r, self.r, C, F).swapaxes(0, 1)
 
     def correlate(self, x, U, out):
-        """The convolution of x (N, H, W, C), with U = weights(W), into out (N, OH, OW, F)."""
+        """The convolution of x (N, H, W, C), with U = transformed(W), into out (N, OH, OW, F)."""
         n, m, F, T = self.n, self.m, U.shape[2], self.TH * self.TW * len(x)
         AT, V = xp.asarray(self.matrices[0], x.dtype), self.tiles(x)
         M = xp.matmul(V, U, out=workspace(ONE, (n * n, T, F), x.dtype))
@@ -175,7 +175,7 @@ class Winograd:
         """Multiply by B and add up the lines that tiles share: (n, K, tiles, L) -> (at least all lines, K, L)."""
         n, m, (_, K, count, L) = self.n, self.m, tiles.shape
         B, tiles = xp.asarray(self.matrices[1].T, tiles.dtype), tiles.transpose(1, 2, 0, 3)         # (K, tiles, n, L)
-        total = workspace(ONE, (count + -(-n // m) - 1, m, K, L), tiles.dtype)
+        total = workspace(ONE, (count + ceil(n / m) - 1, m, K, L), tiles.dtype)
         total[count:] = 0
         for start in range(0, n, m):
             B_part, first = B[start:start + m], start // m              # these lines fall into the tile `first` ahead

@@ -24,7 +24,7 @@ from minidl.layers import (
     Tanh,
 )
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
-from minidl.ops.convolution import Columns
+from minidl.ops.convolution import Im2col as Columns
 from minidl.ops.features import detrended, gradient_sums
 from minidl.ops.pooling import average_pool_gradient, max_pool_gradient, spread
 from minidl.ops.softmax import softmax_cross_entropy

@@ -8,6 +8,7 @@ twice) this array raises an error.
 import contextlib
 import inspect
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -169,6 +170,7 @@ class ndarray:  # noqa: N801 - CuPy's name
     strides = property(lambda self: self._array.strides)
     flags = property(lambda self: Flags(self._array.flags))
     device = property(lambda self: Device())
+    data = property(lambda self: SimpleNamespace(ptr=self._array.ctypes.data))     # CuPy's MemoryPointer
     T = property(lambda self: outer(self._array.T, self))
     mT = property(lambda self: outer(self._array.mT, self))  # noqa: N815
 
@@ -229,6 +231,9 @@ class ndarray:  # noqa: N801 - CuPy's name
             raise ValueError(f"Shape or dtype mismatch: {arr.shape} {arr.dtype}, {self.shape} {self.dtype}")
         counters.uploads += 1
         self._array[...] = arr
+
+    def fill(self, value):
+        self[...] = value
 
     # -- copies
 

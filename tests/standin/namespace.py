@@ -133,7 +133,7 @@ def not_here(name):
     """What CuPy has and the stand-in has not: threads that share memory need a GPU, and minidl uses none of these."""
     def refuse(*arguments, **keywords):
         raise NotImplementedError(f"the stand-in for CuPy has no {name}: write an ElementwiseKernel, which it can run "
-                                  f"and check on the CPU (minidl.ops.kernels)")
+                                  f"and check on the CPU (minidl.backend.kernels)")
     return refuse
 
 

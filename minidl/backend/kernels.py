@@ -12,7 +12,7 @@ which of the two it gets.
 
 import functools
 
-from minidl import backend
+from minidl.backend.library import backend_name
 
 
 class Kernel:
@@ -53,7 +53,7 @@ def on_gpu(kernel):
     def with_kernel(plain):
         @functools.wraps(plain)
         def choose(*arguments, **keywords):
-            return (kernel if backend.backend_name() == "cupy" else plain)(*arguments, **keywords)
+            return (kernel if backend_name() == "cupy" else plain)(*arguments, **keywords)
 
         choose.plain, choose.kernel = plain, kernel
         return choose

@@ -1,0 +1,35 @@
+"""Checks of arguments: each returns the value in one form, or raises a `UserError` that names the argument."""
+
+import numpy as np
+
+from minidl.errors import UserError
+
+
+def pair(value, what, least=1):
+    """(height, width) from one whole number or two; `what` names the argument in the error."""
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    whole = all(isinstance(number, (int, np.integer)) and not isinstance(number, bool) for number in numbers)
+    if len(numbers) != 2 or not whole or min(numbers) < least:
+        raise UserError(f"{what}={value!r}: expected a whole number of at least {least}, or a pair of them "
+                        f"(height, width)")
+    return tuple(int(number) for number in numbers)
+
+
+def short(sizes):
+    """A pair as the code would write it: 3 for (3, 3), "same" for "same"."""
+    return repr(sizes[0] if isinstance(sizes, tuple) and sizes[0] == sizes[1] else sizes)
+
+
+def positive_integer(value, what):
+    """`value` if it is a whole number of at least 1; `what` names the argument in the error."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise UserError(f"{what}={value!r}: expected a whole number of at least 1")
+    return int(value)
+
+
+def in_range(value, what, low, high):
+    """`value` if low <= value < high; `what` names the argument in the error."""
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not low <= value < high:
+        interval = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g})"
+        raise UserError(f"{what}={value!r}: expected a number {interval}")
+    return float(value)

@@ -1,0 +1,76 @@
+"""What all optimizers share, and the clipping of gradients."""
+
+from minidl.arguments import in_range
+from minidl.backend import xp
+from minidl.errors import UserError
+from minidl.optimizers.flat import OnParameters
+from minidl.parallel import in_slices
+
+
+class Optimizer(OnParameters):
+    """What all optimizers share: the learning rate, the clipping, the penalty.
+
+    parameters: as from model.parameters(), of a model that is built
+    lr: the learning rate, a number that may be changed at any time (`optimizer.lr = 0.01`)
+    penalty: L1(c) or L2(c), whose gradient is added to that of the loss, or None
+    clip: the largest length that the gradient of the loss may have, see `clip_by_global_norm`, or None
+
+    An optimizer defines `update(w, g, ...)`, which changes w by its formula; further arguments are the vectors that it
+    remembers. t counts the steps, from 1 in the first one.
+    """
+
+    remembered = ("lr",)
+    t = 0
+
+    def __init__(self, parameters, lr, penalty=None, clip=None):
+        super().__init__(parameters)
+        self.lr = in_range(lr, f"{type(self).__name__} lr", 0, float("inf"))
+        if penalty is not None and not hasattr(penalty, "gradient"):
+            raise UserError(f"{type(self).__name__} penalty={penalty!r}: expected L2(c), L1(c) or None")
+        self.penalty = penalty
+        self.arrays = []    # of one number each, see on_device
+        self.clip = clip if clip is None else in_range(clip, f"{type(self).__name__} clip", 0, float("inf"))
+
+    def step(self):
+        """Change the parameters once, by the gradients that the last backward pass left in them."""
+        w, g = self.vectors()
+        if self.clip is not None:
+            clip_by_global_norm([self.flat], self.clip)
+        self.t += 1
+        vectors = [w, g, *self.memory()]
+
+        def step_slice(part):
+            w, g, *memory = (vector[part] for vector in vectors)
+            self.decay_weights(slice(0, max(0, self.flat.decaying - part.start)), w, g)
+            self.update(w, g, *memory)
+
+        in_slices(step_slice, len(w), (len(vectors) + 2) * w.itemsize)
+
+    def on_device(self, w, *numbers):
+        """The numbers as arrays of one number each, as a kernel reads them; the same arrays at every step."""
+        if len(self.arrays) != len(numbers):
+            self.arrays = [xp.empty(1, w.dtype) for _ in numbers]
+        for array, number in zip(self.arrays, numbers, strict=True):
+            array.fill(number)
+        return self.arrays
+
+    def decay_weights(self, decaying, w, g):
+        """Add the penalty's gradient for w[decaying], those of a slice that are weights."""
+        if self.penalty is not None:
+            g[decaying] += self.penalty.gradient(w[decaying])
+
+
+def clip_by_global_norm(parameters, limit):
+    """Shorten the gradient of all parameters together to length `limit`, where it is longer; its direction stays.
+
+        g = g * min(1, limit / (|g| + 1e-6))           |g| = sqrt(sum of g² over all parameters)
+
+    A single steep place, as recurrent networks have them, then cannot throw the weights far away. To the letter
+    torch.nn.utils.clip_grad_norm_. Returns |g| as it was, an array of one number.
+    Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, Algorithm 1.
+    """
+    parameters, limit = list(parameters), in_range(limit, "clip_by_global_norm limit", 0, float("inf"))
+    norm = xp.sqrt(sum((parameter.grad * parameter.grad).sum() for parameter in parameters))
+    for parameter in parameters:
+        parameter.grad *= xp.minimum(limit / (norm + 1e-6), 1)
+    return norm

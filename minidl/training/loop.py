@@ -1,0 +1,32 @@
+"""The training loop over (data, model, loss, optimizer)."""
+
+from minidl.backend import asarray
+from minidl.training.run import Run
+
+
+def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, prepare=asarray, report=print,
+        schedule=None, augment=None):
+    """Train a model: `epochs` times through all of x, in a new random order each time.
+
+    x: (N, ...) images or vectors    y: (N,) labels    test: (x_test, y_test), evaluated after every epoch, or None;
+        all of them move to the device that computes, once, and bytes stay bytes there until their batch is due
+    loss: SoftmaxCrossEntropy() unless given
+    prepare: turns a batch of x into the model's input, such as Standardize(x_train); x itself may stay uint8
+    report: is called with one line per epoch; None for silence
+    schedule: sets optimizer.lr before every step, see `minidl.schedules`; None to leave it alone
+    augment: changes every batch of training images, before `prepare`, see `minidl.augment`; None to leave them alone
+
+    Labels are whole numbers, unless the loss compares with numbers (MeanSquaredError): then no accuracy is reported.
+
+    Returns a History. The last, smaller batch is used too. If the loss stops being a number, training stops there
+    and the line says so.
+    """
+    run = Run(model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment)
+    with run.training():
+        for images, labels in run.batches():
+            scores = model.forward(images)
+            value = run.loss.forward(scores, labels)
+            model.backward(run.loss.backward())
+            optimizer.step()
+            run.after_step(value, scores, labels)
+    return run.history
