@@ -18,7 +18,7 @@ FLOORS = [
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3"}     # imported where they are used, or never
 KNOW_CUPY = ["backend", "ops"]
-COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules"]
+COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules", "textbook"]
 
 
 def modules(package=PACKAGE):
@@ -125,6 +125,7 @@ def test_imports_only_point_down():
     ("backend", "import threadpoolctl", "inside the function"),
     ("optimizers", "import numpy as np", "compute with xp"),
     ("layers.pooling", "from numpy import exp", "compute with xp"),
+    ("textbook", "from minidl.training import fit", "from floor 4, itself on floor 3"),
     ("cli", "import lessons", "must not know lessons"),
     ("initializers", "from minidl.core import Layer", None),
     ("core", "from minidl.parallel import in_slices", None),
