@@ -32,6 +32,7 @@ from minidl.ops.erf import erf
 from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp, clip_by_global_norm
 from minidl.regularizers import L2
 from minidl.schedules import Constant, Cosine, PiecewiseConstant, ReduceOnPlateau, Triangular
+from minidl.summary import kept_bytes
 from minidl.textbook import conv2d_loops
 from minidl.training import fit
 
@@ -336,10 +337,10 @@ def test_an_array_that_two_layers_keep_counts_once():
     # Dense keeps a view of the very array that ReLU gave and keeps; of its mask Dropout keeps the key alone
     model = Sequential([ReLU(), Flatten(), Dense(2), Dropout(0.5)], input_shape=(5, 1))
     draws = random_state()
-    assert [model.kept_bytes(7)[layer] for layer in model.layers] == [7 * 5 * 4, 0, 0, 0]
+    assert [kept_bytes(model, 7)[layer] for layer in model.layers] == [7 * 5 * 4, 0, 0, 8]
     assert random_state() == draws
     model = Sequential([MaxPool2D(2)], input_shape=(4, 6, 1))
-    assert sum(model.kept_bytes(3).values()) == 3 * (24 + 6) * 4
+    assert sum(kept_bytes(model, 3).values()) == 3 * (24 + 6) * 4
 
 
 def test_multiply_adds_of_convolutions():
