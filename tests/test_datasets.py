@@ -10,13 +10,14 @@ import threading
 import time
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import minidl
 from minidl import datasets
-from minidl.datasets import Standardize, cifar, download, idx, load, scale_to_unit, shapes10
+from minidl.datasets import Standardize, download, idx, load, scale_to_unit, shapes10
 from minidl.errors import DataError, ShapeError
 
 
@@ -41,6 +42,22 @@ def test_unknown_name_lists_the_known_ones_and_the_nearest():
     assert "'cifar-11'" in text and "Did you mean 'cifar10'?" in text
     assert all(name in text for name in datasets.names())
     assert "unknown data set None" in error_text(load, None)
+
+
+def test_a_new_data_set_is_one_entry(tmp_path, monkeypatch):
+    """An object with `load` and `there`, such as a module, and its name in SETS."""
+    images, labels = np.zeros((3, 5, 7, 1), np.uint8), np.zeros(3, np.int64)
+    kept = tmp_path / "dots.bin"
+    dots = SimpleNamespace(load=lambda folder: (images, labels, images[:2], labels[:2], ("dot", "no dot")),
+                           there=lambda folder: kept.is_file())
+    monkeypatch.setitem(datasets.SETS, "dots", dots)
+    assert datasets.names()[-1] == "dots"
+    loaded = load("dots", tmp_path)
+    assert loaded.classes == ["dot", "no dot"] and loaded.x_train is images and loaded.x_test.shape == (2, 5, 7, 1)
+    assert "dots" not in datasets.there(tmp_path)
+    kept.touch()
+    assert "dots" in datasets.there(tmp_path)
+    assert "Did you mean 'dots'?" in error_text(load, "Dots")
 
 
 def test_a_folder_that_somebody_names_must_exist(tmp_path, monkeypatch):
@@ -267,7 +284,7 @@ def test_only_the_test_files_of_mnist(tmp_path, capsys):
     x_train, y_train, x_test, y_test, _ = load("mnist", tmp_path)
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "only the 10,000 test images" in err
-    assert idx.MNIST[idx.TRAIN_IMAGES].urls[0] in err and str(tmp_path / "mnist") in err
+    assert idx.MNIST.files[idx.TRAIN_IMAGES].urls[0] in err and str(tmp_path / "mnist") in err
     assert len(x_train) == 16 and len(x_test) == 4
     np.testing.assert_array_equal(named.x_train, x_train)
     images = np.concatenate([x_train, x_test])[..., 0]
@@ -324,14 +341,12 @@ def test_label_outside_the_classes_in_an_idx_file(tmp_path):
 
 # ------------------------------------------------------------------------------------------------------- CIFAR files
 
-RELEASES = {"cifar10": cifar.CIFAR10, "cifar100": cifar.CIFAR100}
-
 
 @pytest.fixture(params=["cifar10", "cifar100"])
 def small_cifar(request, monkeypatch):
     """The release with 3 records in each training file and 2 in each test file; and the bytes of its files."""
-    release = RELEASES[request.param]._replace(records=3, test_records=2)
-    monkeypatch.setattr(cifar, request.param.upper(), release)
+    release = datasets.SETS[request.param]._replace(records=3, test_records=2)
+    monkeypatch.setitem(datasets.SETS, request.param, release)
     monkeypatch.setenv("MINIDL_OFFLINE", "1")
     random = np.random.default_rng(2)
     files = {}
@@ -652,12 +667,14 @@ def test_load_downloads_only_what_is_missing(server, tmp_path, monkeypatch):
     source = tmp_path / "source"
     write_mnist(source)
     published = {}
-    for name in idx.MNIST:
+    for name in idx.MNIST.files:
         content = (source / f"{name}.gz").read_bytes()
         server.answers[f"/{name}.gz"] = [lambda handler, start, content=content: whole(handler, start, content)]
         published[name] = download.RemoteFile(f"{name}.gz", len(content), hashlib.sha256(content).hexdigest(),
                                               (f"{server.url}/{name}.gz",))
-    monkeypatch.setattr(idx, "MNIST", published)
+    for name, release in (("mnist", idx.MNIST), ("mnist10k", idx.MNIST10K)):
+        here = {file: published[file] for file in release.files}
+        monkeypatch.setitem(datasets.SETS, name, release._replace(files=here))
     data = tmp_path / "data"
     data.mkdir()
     assert len(load("mnist10k", data).x_train) == 16
@@ -677,7 +694,7 @@ def test_cifar_is_downloaded_as_an_archive(server, tmp_path, small_cifar, monkey
     content = (tmp_path / "source.tar.gz").read_bytes()
     remote = remote_file(server, lambda handler, start: whole(handler, start, content), content=content)
     release = release._replace(archive=remote._replace(name=release.archive.name))
-    monkeypatch.setattr(cifar, name.upper(), release)
+    monkeypatch.setitem(datasets.SETS, name, release)
     (tmp_path / "data").mkdir()
     assert_cifar(load(name, tmp_path / "data"), release, files)
     assert [path.name for path in (tmp_path / "data").iterdir()] == [release.archive.name]
