@@ -294,6 +294,40 @@ def test_only_the_test_files_of_mnist(tmp_path, capsys):
     np.testing.assert_array_equal(labels, LABELS[order])
 
 
+def test_the_package_contains_mnist10k(tmp_path, monkeypatch, capsys):
+    """The official bytes, without a network and without a file in the folder; split as ever."""
+    monkeypatch.setenv("MINIDL_OFFLINE", "1")
+    loaded = load("mnist10k", tmp_path)
+    assert [a.shape for a in loaded[:4]] == [(8000, 28, 28, 1), (8000,), (2000, 28, 28, 1), (2000,)]
+    assert [zlib.crc32(a.astype(a.dtype.newbyteorder("<"))) for a in loaded[:4]] == [3472170815, 3028470140, 100492914,
+                                                                                    1702984962]
+    assert loaded.x_train.dtype == np.uint8 and loaded.y_train.dtype == np.int64 and loaded.x_train.flags.writeable
+    assert loaded.classes == [str(digit) for digit in range(10)]
+    assert capsys.readouterr() == ("", "") and list(tmp_path.iterdir()) == []
+    assert "mnist10k" in datasets.there(tmp_path) and "mnist" not in datasets.there(tmp_path)
+    assert "OFFLINE" in error_text(load, "mnist", tmp_path)  # whose test images are not taken from the package
+    for name, remote in idx.MNIST10K.files.items():
+        content = (idx.PACKAGE / "mnist" / f"{name}.gz").read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (remote.size, remote.sha256), name
+
+
+@pytest.mark.parametrize("missing", [idx.TEST_IMAGES, idx.TEST_LABELS])
+def test_one_of_the_two_files_is_not_mixed_with_the_package(tmp_path, missing):
+    write_mnist(tmp_path / "mnist", train=False)
+    (tmp_path / "mnist" / f"{missing}.gz").unlink()
+    assert len(load("mnist10k", tmp_path).x_train) == 8000
+
+
+def test_the_digits_come_with_their_licence_and_authors():
+    folder = idx.PACKAGE / "mnist"
+    licence = (folder / "LICENSE").read_text(encoding="utf-8")
+    assert "Attribution-ShareAlike 3.0 Unported" in licence and "Creative Commons may be contacted at" in licence
+    attribution = (folder / "README.md").read_text(encoding="utf-8")
+    for part in ("Yann LeCun and Corinna Cortes", "NIST", "https://creativecommons.org/licenses/by-sa/3.0/",
+                 *(remote.sha256 for remote in idx.MNIST10K.files.values())):
+        assert part in attribution, part
+
+
 def test_all_of_mnist_says_nothing(tmp_path, capsys):
     write_mnist(tmp_path / "mnist")
     load("mnist", tmp_path)
@@ -672,17 +706,16 @@ def test_load_downloads_only_what_is_missing(server, tmp_path, monkeypatch):
         server.answers[f"/{name}.gz"] = [lambda handler, start, content=content: whole(handler, start, content)]
         published[name] = download.RemoteFile(f"{name}.gz", len(content), hashlib.sha256(content).hexdigest(),
                                               (f"{server.url}/{name}.gz",))
-    for name, release in (("mnist", idx.MNIST), ("mnist10k", idx.MNIST10K)):
-        here = {file: published[file] for file in release.files}
-        monkeypatch.setitem(datasets.SETS, name, release._replace(files=here))
+    monkeypatch.setitem(datasets.SETS, "mnist", idx.MNIST._replace(files=published))
     data = tmp_path / "data"
-    data.mkdir()
-    assert len(load("mnist10k", data).x_train) == 16
+    write_mnist(data / "mnist", test=False)
+    assert len(load("mnist", data).x_test) == 20
     assert [path for path, _ in server.asked] == [f"/{idx.TEST_IMAGES}.gz", f"/{idx.TEST_LABELS}.gz"]
     (data / "mnist" / f"{idx.TEST_IMAGES}.gz").unlink()
+    (data / "mnist" / f"{idx.TRAIN_IMAGES}.gz").unlink()
     server.asked.clear()
-    assert len(load("mnist", data).x_train) == 20  # an incomplete folder: all four
-    assert len(server.asked) == 3
+    assert len(load("mnist", data).x_train) == 20
+    assert [path for path, _ in server.asked] == [f"/{idx.TRAIN_IMAGES}.gz", f"/{idx.TEST_IMAGES}.gz"]
     monkeypatch.setenv("MINIDL_OFFLINE", "1")
     assert len(load("mnist", data).x_train) == 20
 

@@ -2,9 +2,9 @@
 
     x_train, y_train, x_test, y_test, classes = load("shapes10")        x: (N, H, W, C) uint8, y: (N,) int64
 
-`shapes10` is drawn on the spot; the others are read from their official files, which are downloaded when they are not
-there. Where they lie: the argument `data_dir`, else the environment variable MINIDL_DATA, else the folder `datasets`
-of the checkout that minidl runs from, else ~/.cache/minidl.
+`shapes10` is drawn on the spot, and `mnist10k` is part of the package; the others are read from their official files,
+which are downloaded when they are not there. Where they are: the argument `data_dir`, else the environment variable
+MINIDL_DATA, else the folder `datasets` of the checkout that minidl runs from, else ~/.cache/minidl.
 """
 
 import difflib

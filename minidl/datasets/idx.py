@@ -17,6 +17,7 @@ from minidl.datasets.download import RemoteFile, fetch
 from minidl.errors import DataError
 
 CURE = "It is damaged, incomplete or another file: delete it and run this again, or fetch a fresh copy."
+PACKAGE = Path(__file__).parent  # its folder mnist/ has the two test files
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
@@ -82,11 +83,15 @@ class Digits(Release):
 class Digits10k(Release):
     """The 10,000 test images of MNIST, 8,000 of them to train and 2,000 to test: a small set of real digits.
 
-    The split is shuffled, always in the same way: the second half of the file is harder than the first.
+    The package contains the two files; those in the folder are preferred, where both are there. The split is shuffled,
+    always in the same way: the second half of the file is harder than the first.
     """
 
+    def there(self, folder):
+        return True
+
     def load(self, folder):
-        x, y = self.pair(folder, TEST_IMAGES, TEST_LABELS)
+        x, y = self.pair(folder if super().there(folder) else PACKAGE, TEST_IMAGES, TEST_LABELS)
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))
         train, test = np.split(order, [len(x) * 8 // 10])
         return x[train], y[train], x[test], y[test], self.classes
