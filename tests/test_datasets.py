@@ -320,7 +320,7 @@ def test_one_of_the_two_files_is_not_mixed_with_the_package(tmp_path, missing):
 
 def test_the_digits_come_with_their_licence_and_authors():
     folder = idx.PACKAGE / "mnist"
-    licence = (folder / "LICENSE").read_text(encoding="utf-8")
+    licence = (folder / "LICENSE-CC-BY-SA-3.0.txt").read_text(encoding="utf-8")
     assert "Attribution-ShareAlike 3.0 Unported" in licence and "Creative Commons may be contacted at" in licence
     attribution = (folder / "README.md").read_text(encoding="utf-8")
     for part in ("Yann LeCun and Corinna Cortes", "NIST", "https://creativecommons.org/licenses/by-sa/3.0/",
