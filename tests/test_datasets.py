@@ -41,7 +41,12 @@ def test_unknown_name_lists_the_known_ones_and_the_nearest():
     text = error_text(load, "cifar-11")
     assert "'cifar-11'" in text and "Did you mean 'cifar10'?" in text
     assert all(name in text for name in datasets.names())
-    assert "unknown data set None" in error_text(load, None)
+
+
+@pytest.mark.parametrize("name", ["nope", None, "", 10, "imagenet"])
+def test_a_name_that_is_far_from_all_others_gets_no_suggestion(name):
+    text = error_text(load, name)
+    assert f"unknown data set {name!r}; known are shapes10, mnist, " in text and text.endswith("cifar100.")
 
 
 def test_a_new_data_set_is_one_entry(tmp_path, monkeypatch):
@@ -689,6 +694,35 @@ def test_offline_refuses_at_once(server, tmp_path, monkeypatch):
     assert "MINIDL_OFFLINE" in text and str(tmp_path / "file.bin") in text and server.asked == []
     monkeypatch.setenv("MINIDL_OFFLINE", "0")
     assert_fetched(download.fetch(remote_file(server, whole), tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("answer", [status(503), status(404), login_page, wrong_bytes])
+def test_a_failed_download_leaves_nothing(server, tmp_path, answer):
+    """Neither a file nor a folder that was not there before."""
+    (tmp_path / "data").mkdir()
+    remote = remote_file(server, answer, answer)
+    assert "cannot download" in error_text(download.fetch, remote, tmp_path / "data" / "made" / "on the way")
+    assert "cannot download" in error_text(download.fetch, remote, tmp_path / "data")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "data"]
+
+
+def test_a_folder_stays_where_something_came(server, tmp_path):
+    folder = tmp_path / "made" / "on the way"
+    error_text(download.fetch, remote_file(server, [cut, status(503)]), folder)
+    assert [path.name for path in folder.iterdir()] == ["file.bin.part"]
+
+
+def test_the_folder_of_another_download_that_failed_is_made_again(server, tmp_path):
+    """Two downloads into a new folder: the first to fail removes it, while the other has nothing in it."""
+    folder = tmp_path / "new"
+
+    def removes_the_folder(handler, start):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        handler.say(503, b"sorry")
+
+    assert_fetched(download.fetch(remote_file(server, removes_the_folder, whole), folder), folder)
 
 
 def test_a_place_that_cannot_be_written(server, tmp_path):

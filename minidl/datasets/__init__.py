@@ -51,8 +51,9 @@ def names():
 def load(name, data_dir=None):
     """The data set of that name. DataError says what is missing or damaged, and the cure."""
     if name not in SETS:
-        nearest = difflib.get_close_matches(str(name).lower().replace("-", "_"), SETS, n=1, cutoff=0)[0]
-        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}. Did you mean {nearest!r}?")
+        near = difflib.get_close_matches(str(name).lower().replace("-", "_"), SETS, n=1)
+        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}."
+                        + (f" Did you mean {near[0]!r}?" if near else ""))
     x_train, y_train, x_test, y_test, classes = SETS[name].load(data_folder(data_dir))
     return Dataset(x_train, y_train, x_test, y_test, list(classes))
 
