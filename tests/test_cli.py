@@ -261,6 +261,13 @@ def test_data_lists_and_loads(capsys, tmp_path):
     assert "Did you mean 'cifar10'?" in err
 
 
+@pytest.fixture(autouse=True)
+def one_minidl(monkeypatch):
+    """Doctor finds this minidl everywhere, whatever is installed where the tests run; see test_installation.py."""
+    monkeypatch.setattr(doctor, "imports", lambda: [minidl.__file__, minidl.__file__])
+    monkeypatch.chdir(ROOT)
+
+
 def test_doctor(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("MINIDL_DATA", str(tmp_path))
     status, out, _ = run(capsys, "doctor")
@@ -268,7 +275,7 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     lines = described(out)
     assert list(lines) == ["Python", "minidl", "NumPy", "packages", "threads", "BLAS", "backend", "GPU", "data"]
     assert sys.executable in lines["Python"]
-    assert lines["minidl"] == minidl.__version__
+    assert lines["minidl"] == f"{minidl.__version__} in {ROOT / 'minidl'}"
     assert "matplotlib" in lines["packages"]
     assert lines["threads"].startswith("1 in use")
     assert "1 thread for each of minidl's" in lines["BLAS"] or "OPENBLAS_NUM_THREADS=1" in lines["BLAS"]

@@ -75,10 +75,13 @@ def data_folder(data_dir=None):
                             f"mkdir -p {folder}")
         return folder
     checkout = Path(__file__).resolve().parents[2]
-    setup = checkout / "setup.cfg"
-    if setup.is_file() and "name = minidl\n" in setup.read_text(encoding="utf-8"):
-        return checkout / "datasets"
-    return Path.home() / ".cache" / "minidl"
+    return checkout / "datasets" if is_checkout(checkout) else Path.home() / ".cache" / "minidl"
+
+
+def is_checkout(folder):
+    """Whether the folder is the top of a clone of minidl."""
+    setup = folder / "setup.cfg"
+    return setup.is_file() and "name = minidl\n" in setup.read_text(encoding="utf-8", errors="replace")
 
 
 class Standardize:

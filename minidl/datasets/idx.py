@@ -91,7 +91,9 @@ class Digits10k(Release):
         return True
 
     def load(self, folder):
-        x, y = self.pair(folder if super().there(folder) else PACKAGE, TEST_IMAGES, TEST_LABELS)
+        if super().there(PACKAGE) and not super().there(folder):
+            folder = PACKAGE
+        x, y = self.pair(folder, TEST_IMAGES, TEST_LABELS)
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))
         train, test = np.split(order, [len(x) * 8 // 10])
         return x[train], y[train], x[test], y[test], self.classes
