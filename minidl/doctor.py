@@ -1,10 +1,13 @@
 """`minidl doctor`: what minidl stands on, piece by piece, and for each fault the command that cures it."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +17,18 @@ from minidl.errors import BackendError, UserError
 
 NEEDED = {"matplotlib": "pictures", "requests": "downloads", "threadpoolctl": "threads"}
 
+LOOK = """
+import importlib.util, json, sys
+
+def find():
+    spec = importlib.util.find_spec("minidl")
+    return spec and (spec.origin or list(spec.submodule_search_locations)[0])  # no origin: a folder without __init__.py
+
+here = find()
+sys.path = [place for place in sys.path if place]  # "" is the current folder
+print(json.dumps([here, find()]))
+"""
+
 
 def report(wanted=None, data_dir=None):
     """Print what is there and what is at fault. Status 1 where something is, else 0.
@@ -21,7 +36,7 @@ def report(wanted=None, data_dir=None):
     wanted: the backend that somebody asks for. Without a GPU all is well, unless "cupy" is wanted.
     """
     faults = 0
-    for name, look in (("Python", python), ("minidl", lambda: minidl.__version__), ("NumPy", lambda: np.__version__),
+    for name, look in (("Python", python), ("minidl", package), ("NumPy", lambda: np.__version__),
                        ("packages", packages), ("threads", threads), ("BLAS", blas), ("backend", lambda: known(wanted)),
                        ("GPU", gpu), ("data", lambda: data(data_dir))):
         try:
@@ -39,6 +54,51 @@ def report(wanted=None, data_dir=None):
 
 def python():
     return f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.executable}"
+
+
+def package():
+    """The version of minidl and its folder; a UserError where `import minidl` finds something else."""
+    own = Path(minidl.__file__).resolve().parent
+    clone = clone_around()
+    here, elsewhere = map(as_package, imports())
+    if here not in (None, own):
+        raise UserError(f"in this folder, `import minidl` finds {here}, not {own}. {one_minidl(here)}")
+    if clone and clone / "minidl" != own:
+        raise UserError(f"this folder is part of the clone {clone}, but `import minidl` finds {own}. "
+                        f"{one_minidl(clone)}")
+    if elsewhere not in (None, own):
+        raise UserError(f"in other folders, `import minidl` finds {elsewhere}, not {own}. {one_minidl(own)}")
+    return f"{minidl.__version__} in {own}"
+
+
+def one_minidl(found):
+    """The cure: install the clone that was found, or the clone whose package was found; anything else has to go."""
+    for clone in (found, found.parent):
+        if datasets.is_checkout(clone):
+            return (f"To use this clone everywhere, run:  {shlex.quote(sys.executable)} -m pip install --editable "
+                    f"{shlex.quote(str(clone))}")
+    return f"Rename {found}, or start Python in another folder"
+
+
+def imports():
+    """What a new Python imports as minidl: from a script or a prompt in the current folder, and in any other folder."""
+    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def as_package(path):
+    """The folder of a package, for its __init__.py; any other path as it is."""
+    path = path and Path(path).resolve()
+    return path.parent if path and path.name == "__init__.py" else path
+
+
+def clone_around():
+    """The clone of minidl that the current folder is in, or None."""
+    try:
+        folder = Path.cwd().resolve()
+    except FileNotFoundError as reason:
+        raise UserError("the current folder was deleted. Change to one that exists:  cd") from reason
+    return next((place for place in (folder, *folder.parents) if datasets.is_checkout(place)), None)
 
 
 def packages():

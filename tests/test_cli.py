@@ -261,6 +261,13 @@ def test_data_lists_and_loads(capsys, tmp_path):
     assert "Did you mean 'cifar10'?" in err
 
 
+@pytest.fixture(autouse=True)
+def one_minidl(monkeypatch):
+    """Doctor finds this minidl everywhere, whatever is installed where the tests run; see test_installation.py."""
+    monkeypatch.setattr(doctor, "imports", lambda: [minidl.__file__, minidl.__file__])
+    monkeypatch.chdir(ROOT)
+
+
 def test_doctor(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("MINIDL_DATA", str(tmp_path))
     status, out, _ = run(capsys, "doctor")
@@ -268,12 +275,12 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     lines = described(out)
     assert list(lines) == ["Python", "minidl", "NumPy", "packages", "threads", "BLAS", "backend", "GPU", "data"]
     assert sys.executable in lines["Python"]
-    assert lines["minidl"] == minidl.__version__
+    assert lines["minidl"] == f"{minidl.__version__} in {ROOT / 'minidl'}"
     assert "matplotlib" in lines["packages"]
     assert lines["threads"].startswith("1 in use")
     assert "1 thread for each of minidl's" in lines["BLAS"] or "OPENBLAS_NUM_THREADS=1" in lines["BLAS"]
     assert lines["GPU"].startswith("not in use: ")
-    assert lines["data"].startswith(f"{tmp_path}: shapes10 (to download when asked for: mnist,")
+    assert lines["data"].startswith(f"{tmp_path}: shapes10, mnist10k (to download when asked for: mnist,")
     assert "all well" in out
     assert minidl.backend_name() == "numpy"
 
@@ -317,11 +324,12 @@ def test_doctor_describes_the_gpu(capsys):
 def test_doctor_finds_data_sets(capsys, tmp_path):
     (tmp_path / "cifar-10-binary.tar.gz").touch()
     (tmp_path / "mnist").mkdir()
-    for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels.idx1-ubyte"):
+    for name in ("train-images-idx3-ubyte.gz", "train-labels.idx1-ubyte", "t10k-images-idx3-ubyte",
+                 "t10k-labels.idx1-ubyte.gz"):
         (tmp_path / "mnist" / name).touch()
     _, out, _ = run(capsys, "doctor", "--data-dir", tmp_path)
-    assert described(out)["data"] == (f"{tmp_path}: shapes10, mnist10k, cifar10 "
-                                      f"(to download when asked for: mnist, fashion_mnist, cifar100)")
+    assert described(out)["data"] == (f"{tmp_path}: shapes10, mnist, mnist10k, cifar10 "
+                                      f"(to download when asked for: fashion_mnist, cifar100)")
 
 
 @pytest.mark.parametrize(("name", "value", "parts"), [

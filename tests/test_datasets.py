@@ -10,13 +10,14 @@ import threading
 import time
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import minidl
 from minidl import datasets
-from minidl.datasets import Standardize, cifar, download, idx, load, scale_to_unit, shapes10
+from minidl.datasets import Standardize, download, idx, load, scale_to_unit, shapes10
 from minidl.errors import DataError, ShapeError
 
 
@@ -40,7 +41,28 @@ def test_unknown_name_lists_the_known_ones_and_the_nearest():
     text = error_text(load, "cifar-11")
     assert "'cifar-11'" in text and "Did you mean 'cifar10'?" in text
     assert all(name in text for name in datasets.names())
-    assert "unknown data set None" in error_text(load, None)
+
+
+@pytest.mark.parametrize("name", ["nope", None, "", 10, "imagenet"])
+def test_a_name_that_is_far_from_all_others_gets_no_suggestion(name):
+    text = error_text(load, name)
+    assert f"unknown data set {name!r}; known are shapes10, mnist, " in text and text.endswith("cifar100.")
+
+
+def test_a_new_data_set_is_one_entry(tmp_path, monkeypatch):
+    """An object with `load` and `there`, such as a module, and its name in SETS."""
+    images, labels = np.zeros((3, 5, 7, 1), np.uint8), np.zeros(3, np.int64)
+    kept = tmp_path / "dots.bin"
+    dots = SimpleNamespace(load=lambda folder: (images, labels, images[:2], labels[:2], ("dot", "no dot")),
+                           there=lambda folder: kept.is_file())
+    monkeypatch.setitem(datasets.SETS, "dots", dots)
+    assert datasets.names()[-1] == "dots"
+    loaded = load("dots", tmp_path)
+    assert loaded.classes == ["dot", "no dot"] and loaded.x_train is images and loaded.x_test.shape == (2, 5, 7, 1)
+    assert "dots" not in datasets.there(tmp_path)
+    kept.touch()
+    assert "dots" in datasets.there(tmp_path)
+    assert "Did you mean 'dots'?" in error_text(load, "Dots")
 
 
 def test_a_folder_that_somebody_names_must_exist(tmp_path, monkeypatch):
@@ -267,7 +289,7 @@ def test_only_the_test_files_of_mnist(tmp_path, capsys):
     x_train, y_train, x_test, y_test, _ = load("mnist", tmp_path)
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "only the 10,000 test images" in err
-    assert idx.MNIST[idx.TRAIN_IMAGES].urls[0] in err and str(tmp_path / "mnist") in err
+    assert idx.MNIST.files[idx.TRAIN_IMAGES].urls[0] in err and str(tmp_path / "mnist") in err
     assert len(x_train) == 16 and len(x_test) == 4
     np.testing.assert_array_equal(named.x_train, x_train)
     images = np.concatenate([x_train, x_test])[..., 0]
@@ -275,6 +297,40 @@ def test_only_the_test_files_of_mnist(tmp_path, capsys):
     order = [int(np.flatnonzero((image == IMAGES).all(axis=(1, 2)))[0]) for image in images]
     assert sorted(order) == list(range(20)) and order != list(range(20))  # every image once, shuffled
     np.testing.assert_array_equal(labels, LABELS[order])
+
+
+def test_the_package_contains_mnist10k(tmp_path, monkeypatch, capsys):
+    """The official bytes, without a network and without a file in the folder; split as ever."""
+    monkeypatch.setenv("MINIDL_OFFLINE", "1")
+    loaded = load("mnist10k", tmp_path)
+    assert [a.shape for a in loaded[:4]] == [(8000, 28, 28, 1), (8000,), (2000, 28, 28, 1), (2000,)]
+    assert [zlib.crc32(a.astype(a.dtype.newbyteorder("<"))) for a in loaded[:4]] == [3472170815, 3028470140, 100492914,
+                                                                                    1702984962]
+    assert loaded.x_train.dtype == np.uint8 and loaded.y_train.dtype == np.int64 and loaded.x_train.flags.writeable
+    assert loaded.classes == [str(digit) for digit in range(10)]
+    assert capsys.readouterr() == ("", "") and list(tmp_path.iterdir()) == []
+    assert "mnist10k" in datasets.there(tmp_path) and "mnist" not in datasets.there(tmp_path)
+    assert "OFFLINE" in error_text(load, "mnist", tmp_path)  # whose test images are not taken from the package
+    for name, remote in idx.MNIST10K.files.items():
+        content = (idx.PACKAGE / "mnist" / f"{name}.gz").read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (remote.size, remote.sha256), name
+
+
+@pytest.mark.parametrize("missing", [idx.TEST_IMAGES, idx.TEST_LABELS])
+def test_one_of_the_two_files_is_not_mixed_with_the_package(tmp_path, missing):
+    write_mnist(tmp_path / "mnist", train=False)
+    (tmp_path / "mnist" / f"{missing}.gz").unlink()
+    assert len(load("mnist10k", tmp_path).x_train) == 8000
+
+
+def test_the_digits_come_with_their_licence_and_authors():
+    folder = idx.PACKAGE / "mnist"
+    licence = (folder / "LICENSE-CC-BY-SA-3.0.txt").read_text(encoding="utf-8")
+    assert "Attribution-ShareAlike 3.0 Unported" in licence and "Creative Commons may be contacted at" in licence
+    attribution = (folder / "README.md").read_text(encoding="utf-8")
+    for part in ("Yann LeCun and Corinna Cortes", "NIST", "https://creativecommons.org/licenses/by-sa/3.0/",
+                 *(remote.sha256 for remote in idx.MNIST10K.files.values())):
+        assert part in attribution, part
 
 
 def test_all_of_mnist_says_nothing(tmp_path, capsys):
@@ -324,14 +380,12 @@ def test_label_outside_the_classes_in_an_idx_file(tmp_path):
 
 # ------------------------------------------------------------------------------------------------------- CIFAR files
 
-RELEASES = {"cifar10": cifar.CIFAR10, "cifar100": cifar.CIFAR100}
-
 
 @pytest.fixture(params=["cifar10", "cifar100"])
 def small_cifar(request, monkeypatch):
     """The release with 3 records in each training file and 2 in each test file; and the bytes of its files."""
-    release = RELEASES[request.param]._replace(records=3, test_records=2)
-    monkeypatch.setattr(cifar, request.param.upper(), release)
+    release = datasets.SETS[request.param]._replace(records=3, test_records=2)
+    monkeypatch.setitem(datasets.SETS, request.param, release)
     monkeypatch.setenv("MINIDL_OFFLINE", "1")
     random = np.random.default_rng(2)
     files = {}
@@ -642,6 +696,35 @@ def test_offline_refuses_at_once(server, tmp_path, monkeypatch):
     assert_fetched(download.fetch(remote_file(server, whole), tmp_path), tmp_path)
 
 
+@pytest.mark.parametrize("answer", [status(503), status(404), login_page, wrong_bytes])
+def test_a_failed_download_leaves_nothing(server, tmp_path, answer):
+    """Neither a file nor a folder that was not there before."""
+    (tmp_path / "data").mkdir()
+    remote = remote_file(server, answer, answer)
+    assert "cannot download" in error_text(download.fetch, remote, tmp_path / "data" / "made" / "on the way")
+    assert "cannot download" in error_text(download.fetch, remote, tmp_path / "data")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "data"]
+
+
+def test_a_folder_stays_where_something_came(server, tmp_path):
+    folder = tmp_path / "made" / "on the way"
+    error_text(download.fetch, remote_file(server, [cut, status(503)]), folder)
+    assert [path.name for path in folder.iterdir()] == ["file.bin.part"]
+
+
+def test_the_folder_of_another_download_that_failed_is_made_again(server, tmp_path):
+    """Two downloads into a new folder: the first to fail removes it, while the other has nothing in it."""
+    folder = tmp_path / "new"
+
+    def removes_the_folder(handler, start):
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        handler.say(503, b"sorry")
+
+    assert_fetched(download.fetch(remote_file(server, removes_the_folder, whole), folder), folder)
+
+
 def test_a_place_that_cannot_be_written(server, tmp_path):
     (tmp_path / "file").write_text("no folder")
     text = error_text(download.fetch, remote_file(server, whole), tmp_path / "file" / "below")
@@ -652,20 +735,21 @@ def test_load_downloads_only_what_is_missing(server, tmp_path, monkeypatch):
     source = tmp_path / "source"
     write_mnist(source)
     published = {}
-    for name in idx.MNIST:
+    for name in idx.MNIST.files:
         content = (source / f"{name}.gz").read_bytes()
         server.answers[f"/{name}.gz"] = [lambda handler, start, content=content: whole(handler, start, content)]
         published[name] = download.RemoteFile(f"{name}.gz", len(content), hashlib.sha256(content).hexdigest(),
                                               (f"{server.url}/{name}.gz",))
-    monkeypatch.setattr(idx, "MNIST", published)
+    monkeypatch.setitem(datasets.SETS, "mnist", idx.MNIST._replace(files=published))
     data = tmp_path / "data"
-    data.mkdir()
-    assert len(load("mnist10k", data).x_train) == 16
+    write_mnist(data / "mnist", test=False)
+    assert len(load("mnist", data).x_test) == 20
     assert [path for path, _ in server.asked] == [f"/{idx.TEST_IMAGES}.gz", f"/{idx.TEST_LABELS}.gz"]
     (data / "mnist" / f"{idx.TEST_IMAGES}.gz").unlink()
+    (data / "mnist" / f"{idx.TRAIN_IMAGES}.gz").unlink()
     server.asked.clear()
-    assert len(load("mnist", data).x_train) == 20  # an incomplete folder: all four
-    assert len(server.asked) == 3
+    assert len(load("mnist", data).x_train) == 20
+    assert [path for path, _ in server.asked] == [f"/{idx.TRAIN_IMAGES}.gz", f"/{idx.TEST_IMAGES}.gz"]
     monkeypatch.setenv("MINIDL_OFFLINE", "1")
     assert len(load("mnist", data).x_train) == 20
 
@@ -677,7 +761,7 @@ def test_cifar_is_downloaded_as_an_archive(server, tmp_path, small_cifar, monkey
     content = (tmp_path / "source.tar.gz").read_bytes()
     remote = remote_file(server, lambda handler, start: whole(handler, start, content), content=content)
     release = release._replace(archive=remote._replace(name=release.archive.name))
-    monkeypatch.setattr(cifar, name.upper(), release)
+    monkeypatch.setitem(datasets.SETS, name, release)
     (tmp_path / "data").mkdir()
     assert_cifar(load(name, tmp_path / "data"), release, files)
     assert [path.name for path in (tmp_path / "data").iterdir()] == [release.archive.name]

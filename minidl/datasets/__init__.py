@@ -2,9 +2,9 @@
 
     x_train, y_train, x_test, y_test, classes = load("shapes10")        x: (N, H, W, C) uint8, y: (N,) int64
 
-`shapes10` is drawn on the spot; the others are read from their official files, which are downloaded when they are not
-there. Where they lie: the argument `data_dir`, else the environment variable MINIDL_DATA, else the folder `datasets`
-of the checkout that minidl runs from, else ~/.cache/minidl.
+`shapes10` is drawn on the spot, and `mnist10k` is part of the package; the others are read from their official files,
+which are downloaded when they are not there. Where they are: the argument `data_dir`, else the environment variable
+MINIDL_DATA, else the folder `datasets` of the checkout that minidl runs from, else ~/.cache/minidl.
 """
 
 import difflib
@@ -20,13 +20,16 @@ from minidl.backend import backend_name, float_type, to_cpu, xp
 from minidl.datasets import cifar, idx, shapes10
 from minidl.errors import DataError, ShapeError
 
-LOADERS = {
-    "shapes10": shapes10.load,
-    "mnist": idx.mnist,
-    "mnist10k": idx.mnist10k,
-    "fashion_mnist": idx.fashion_mnist,
-    "cifar10": cifar.cifar10,
-    "cifar100": cifar.cifar100,
+# A data set is an object with two functions (a module will do):
+#     load(folder)   its x_train, y_train, x_test, y_test, classes, downloaded into the folder if need be
+#     there(folder)  whether `load` needs no download
+SETS = {
+    "shapes10": shapes10,
+    "mnist": idx.MNIST,
+    "mnist10k": idx.MNIST10K,
+    "fashion_mnist": idx.FASHION_MNIST,
+    "cifar10": cifar.CIFAR10,
+    "cifar100": cifar.CIFAR100,
 }
 
 
@@ -42,26 +45,23 @@ class Dataset(NamedTuple):
 
 def names():
     """The names that `load` knows."""
-    return list(LOADERS)
+    return list(SETS)
 
 
 def load(name, data_dir=None):
     """The data set of that name. DataError says what is missing or damaged, and the cure."""
-    if name not in LOADERS:
-        nearest = difflib.get_close_matches(str(name).lower().replace("-", "_"), LOADERS, n=1, cutoff=0)[0]
-        raise DataError(f"unknown data set {name!r}; known are {', '.join(LOADERS)}. Did you mean {nearest!r}?")
-    x_train, y_train, x_test, y_test, classes = LOADERS[name](data_folder(data_dir))
+    if name not in SETS:
+        near = difflib.get_close_matches(str(name).lower().replace("-", "_"), SETS, n=1)
+        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}."
+                        + (f" Did you mean {near[0]!r}?" if near else ""))
+    x_train, y_train, x_test, y_test, classes = SETS[name].load(data_folder(data_dir))
     return Dataset(x_train, y_train, x_test, y_test, list(classes))
 
 
 def there(data_dir=None):
     """The names of the data sets that can be loaded without a download."""
     folder = data_folder(data_dir)
-    found = {"shapes10": True, "mnist": idx.there(folder, "mnist", idx.MNIST),
-             "mnist10k": idx.there(folder, "mnist", (idx.TEST_IMAGES, idx.TEST_LABELS)),
-             "fashion_mnist": idx.there(folder, "fashion-mnist", idx.FASHION),
-             "cifar10": cifar.there(folder, cifar.CIFAR10), "cifar100": cifar.there(folder, cifar.CIFAR100)}
-    return [name for name in LOADERS if found[name]]
+    return [name for name in SETS if SETS[name].there(folder)]
 
 
 def data_folder(data_dir=None):
@@ -75,10 +75,13 @@ def data_folder(data_dir=None):
                             f"mkdir -p {folder}")
         return folder
     checkout = Path(__file__).resolve().parents[2]
-    setup = checkout / "setup.cfg"
-    if setup.is_file() and "name = minidl\n" in setup.read_text(encoding="utf-8"):
-        return checkout / "datasets"
-    return Path.home() / ".cache" / "minidl"
+    return checkout / "datasets" if is_checkout(checkout) else Path.home() / ".cache" / "minidl"
+
+
+def is_checkout(folder):
+    """Whether the folder is the top of a clone of minidl."""
+    setup = folder / "setup.cfg"
+    return setup.is_file() and "name = minidl\n" in setup.read_text(encoding="utf-8", errors="replace")
 
 
 class Standardize:

@@ -36,11 +36,35 @@ class Release(NamedTuple):
         record = self.label_bytes + PIXELS
         return dict.fromkeys(self.train, self.records * record) | dict.fromkeys(self.test, self.test_records * record)
 
+    def there(self, folder):
+        """Whether the folder has the archive or all unpacked files."""
+        return (folder / self.archive.name).is_file() or any(
+            all((place / name).is_file() for name in self.sizes()) for place in (folder / self.folder, folder))
+
+    def load(self, folder):
+        """From the unpacked files, else from the archive, else from the archive after a download."""
+        source, files = unpacked(folder, self)
+        if files is None:
+            source = folder / self.archive.name
+            if not source.is_file():
+                source = fetch(self.archive, folder)
+            files = unpack(source, self)
+        for name in files:
+            files[name] = files[name].reshape(-1, self.label_bytes + PIXELS)  # one record in each row
+            labels = files[name][:, self.label_bytes - 1]
+            if labels.max() >= len(self.classes):
+                raise DataError(f"{name} in {source}: label {labels.max()} in record {labels.argmax():,}; expected 0 "
+                                f"to {len(self.classes) - 1}. {CURE}")
+        x_train, y_train = decode([files[name] for name in self.train], self)
+        x_test, y_test = decode([files[name] for name in self.test], self)
+        return x_train, y_train, x_test, y_test, self.classes
+
 
 def remote(name, size, sha256):
     return RemoteFile(name, size, sha256, tuple(mirror + name for mirror in MIRRORS))
 
 
+# 60,000 photographs of ten kinds of animals and vehicles
 CIFAR10 = Release(
     archive=remote("cifar-10-binary.tar.gz", 170052171,
                    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
@@ -49,6 +73,7 @@ CIFAR10 = Release(
     records=10000, test_records=10000, label_bytes=1,
     classes=["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
 
+# 60,000 photographs of a hundred kinds of things, 600 of each
 CIFAR100 = Release(
     archive=remote("cifar-100-binary.tar.gz", 168513733,
                    "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),
@@ -66,41 +91,6 @@ CIFAR100 = Release(
         "shrew", "skunk", "skyscraper", "snail", "snake", "spider", "squirrel", "streetcar", "sunflower",
         "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor", "train", "trout", "tulip",
         "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm"])
-
-
-def cifar10(folder):
-    """60,000 photographs of ten kinds of animals and vehicles."""
-    return read(folder, CIFAR10)
-
-
-def cifar100(folder):
-    """60,000 photographs of a hundred kinds of things, 600 of each."""
-    return read(folder, CIFAR100)
-
-
-def read(folder, release):
-    """From the unpacked files, else from the archive, else from the archive after a download."""
-    source, files = unpacked(folder, release)
-    if files is None:
-        archive = folder / release.archive.name
-        if not archive.is_file():
-            archive = fetch(release.archive, folder)
-        source, files = archive, unpack(archive, release)
-    for name in files:
-        files[name] = files[name].reshape(-1, release.label_bytes + PIXELS)  # one record in each row
-        labels = files[name][:, release.label_bytes - 1]
-        if labels.max() >= len(release.classes):
-            raise DataError(f"{name} in {source}: label {labels.max()} in record {labels.argmax():,}; expected 0 to "
-                            f"{len(release.classes) - 1}. {CURE}")
-    x_train, y_train = decode([files[name] for name in release.train], release)
-    x_test, y_test = decode([files[name] for name in release.test], release)
-    return x_train, y_train, x_test, y_test, release.classes
-
-
-def there(folder, release):
-    """Whether the archive or all unpacked files lie in the folder."""
-    return (folder / release.archive.name).is_file() or any(
-        all((place / name).is_file() for name in release.sizes()) for place in (folder / release.folder, folder))
 
 
 def unpacked(folder, release):

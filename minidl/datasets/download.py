@@ -1,9 +1,11 @@
 """Fetch a file over the network so that it is either there, whole and right, or not there at all.
 
 A download goes into a file of its own, NAME.<random>.part, and gets its final name by one rename after its size and
-its SHA-256 were found right. What an interrupted download leaves behind, the next one continues.
+its SHA-256 were found right. What an interrupted download leaves behind, the next one continues. Where nothing came,
+the folders that were made for it are removed.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -49,7 +51,7 @@ def fetch(remote, folder):
                         f"Unset MINIDL_OFFLINE and run this again.\n{by_hand}")
     reasons = []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        new_folders = [place for place in target.parents if not place.exists()]  # the innermost first
         part = claim_part(target)
         try:
             for url in remote.urls:
@@ -60,6 +62,7 @@ def fetch(remote, folder):
                 reasons.append(f"{url}: {reason}")
         finally:
             release_part(part, target)
+            remove_empty(new_folders)
     except OSError as problem:
         raise DataError(f"cannot write {target}: {problem.strerror or problem}. Free some space, or choose another "
                         f"folder with the argument data_dir or the environment variable MINIDL_DATA.") from problem
@@ -72,6 +75,7 @@ def fetch_from(url, part, remote):
     reason = None
     for _ in range(ATTEMPTS):
         before = size_of(part)
+        part.parent.mkdir(parents=True, exist_ok=True)  # each time: another download that failed may have removed it
         part.touch()  # a sign of life for other processes
         try:
             if before < remote.size:
@@ -169,6 +173,13 @@ def release_part(part, target):
         os.replace(part, target.with_name(f"{target.name}.part"))
     else:
         part.unlink(missing_ok=True)
+
+
+def remove_empty(folders):
+    """Remove these folders; one that has something in it stays, and so do those around it."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def size_of(path):

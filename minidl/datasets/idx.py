@@ -9,6 +9,7 @@ import sys
 import zlib
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,102 +17,113 @@ from minidl.datasets.download import RemoteFile, fetch
 from minidl.errors import DataError
 
 CURE = "It is damaged, incomplete or another file: delete it and run this again, or fetch a fresh copy."
-DIGITS = [str(digit) for digit in range(10)]
-CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
-
+PACKAGE = Path(__file__).parent  # its folder mnist/ has the two test files
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 
+class Release(NamedTuple):
+    """How one of the two sets was published, or a part of it."""
+
+    subfolders: tuple  # the usual places of its files; a download goes into the first
+    files: dict  # {name: RemoteFile}
+    classes: list
+
+    def there(self, folder):
+        """Whether the folder has all files."""
+        return all(self.find(folder, name) for name in self.files)
+
+    def load(self, folder):
+        """Images and labels to train and to test, and the classes."""
+        return (*self.pair(folder, TRAIN_IMAGES, TRAIN_LABELS), *self.pair(folder, TEST_IMAGES, TEST_LABELS),
+                self.classes)
+
+    def pair(self, folder, images, labels):
+        """Images (N, H, W, 1) uint8 and labels (N,) int64 from two files, downloaded if they are not in the folder."""
+        images, labels = (self.find(folder, name) or fetch(self.files[name], folder / self.subfolders[0])
+                          for name in (images, labels))
+        x, y = read_idx(images, axes=3), read_idx(labels, axes=1)
+        if len(x) != len(y):
+            raise DataError(f"{images} holds {len(x):,} images, {labels} {len(y):,} labels: they do not belong "
+                            f"together. Delete both and run this again, or fetch fresh copies.")
+        if len(y) and y.max() >= len(self.classes):
+            raise DataError(f"{labels}: label {y.max()} at place {y.argmax():,}; expected 0 to "
+                            f"{len(self.classes) - 1}. {CURE}")
+        return x[..., None], y.astype(np.int64)
+
+    def find(self, folder, name):
+        """The path of an official file, under any of its usual spellings and places, or None.
+
+        Both sets call their files alike, so files in `folder` itself are MNIST's, unless its name says fashion.
+        """
+        places = [folder / place for place in self.subfolders]
+        if folder.resolve().name.lower().startswith("fashion") == self.subfolders[0].startswith("fashion"):
+            places.append(folder)
+        for place in places:
+            for spelling in (name, name.replace("-idx", ".idx")):
+                for path in (place / spelling, place / f"{spelling}.gz"):
+                    if path.is_file():
+                        return path
+        return None
+
+
+class Digits(Release):
+    """All 70,000 digits; or, where the folder has only the 10,000 test images, those, split as `mnist10k` does."""
+
+    def load(self, folder):
+        found = {name: self.find(folder, name) for name in self.files}
+        if found[TEST_IMAGES] and found[TEST_LABELS] and not (found[TRAIN_IMAGES] or found[TRAIN_LABELS]):
+            print(f"mnist: only the 10,000 test images are there, so 8,000 of them serve for training, 2,000 for "
+                  f"testing. For all 70,000, save {self.files[TRAIN_IMAGES].urls[0]} and "
+                  f"{self.files[TRAIN_LABELS].urls[0]} in {found[TEST_IMAGES].parent}.", file=sys.stderr)
+            return MNIST10K.load(folder)
+        return super().load(folder)
+
+
+class Digits10k(Release):
+    """The 10,000 test images of MNIST, 8,000 of them to train and 2,000 to test: a small set of real digits.
+
+    The package contains the two files; those in the folder are preferred, where both are there. The split is shuffled,
+    always in the same way: the second half of the file is harder than the first.
+    """
+
+    def there(self, folder):
+        return True
+
+    def load(self, folder):
+        if super().there(PACKAGE) and not super().there(folder):
+            folder = PACKAGE
+        x, y = self.pair(folder, TEST_IMAGES, TEST_LABELS)
+        order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))
+        train, test = np.split(order, [len(x) * 8 // 10])
+        return x[train], y[train], x[test], y[test], self.classes
+
+
 def published(mirrors, files):
-    """{file name: RemoteFile} of the compressed files that all mirrors offer."""
+    """{name: RemoteFile} of the compressed files that all mirrors offer."""
     return {name: RemoteFile(f"{name}.gz", size, sha256, tuple(f"{mirror}{name}.gz" for mirror in mirrors))
             for name, size, sha256 in files}
 
 
-MNIST = published(
+MNIST = Digits(("mnist", "MNIST/raw"), published(
     ["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"],
     [(TRAIN_IMAGES, 9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
      (TRAIN_LABELS, 28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
      (TEST_IMAGES, 1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-     (TEST_LABELS, 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")])
+     (TEST_LABELS, 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")]),
+    [str(digit) for digit in range(10)])
 
-FASHION = published(
+MNIST10K = Digits10k(MNIST.subfolders, {name: MNIST.files[name] for name in (TEST_IMAGES, TEST_LABELS)}, MNIST.classes)
+
+# 70,000 small pictures of clothes, in the format of MNIST and harder. Xiao, Rasul & Vollgraf 2017.
+FASHION_MNIST = Release(("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"), published(
     ["https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
      "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"],
     [(TRAIN_IMAGES, 26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
      (TRAIN_LABELS, 29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
      (TEST_IMAGES, 4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-     (TEST_LABELS, 5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5")])
-
-
-def mnist(folder):
-    """All 70,000 digits; or, where only the 10,000 test images lie in the folder, those, split as `mnist10k` does."""
-    there = {name: find(folder, "mnist", name) for name in MNIST}
-    if there[TEST_IMAGES] and there[TEST_LABELS] and not (there[TRAIN_IMAGES] or there[TRAIN_LABELS]):
-        print(f"mnist: only the 10,000 test images are there, so 8,000 of them serve for training, 2,000 for testing. "
-              f"For all 70,000, save {MNIST[TRAIN_IMAGES].urls[0]} and {MNIST[TRAIN_LABELS].urls[0]} in "
-              f"{there[TEST_IMAGES].parent}.", file=sys.stderr)
-        return mnist10k(folder)
-    return four_files(folder, "mnist", MNIST, DIGITS)
-
-
-def mnist10k(folder):
-    """The 10,000 test images of MNIST, 8,000 of them to train and 2,000 to test: a small set of real digits.
-
-    The split is shuffled, always in the same way: the second half of the file is harder than the first.
-    """
-    x, y = pair(folder, "mnist", MNIST, TEST_IMAGES, TEST_LABELS, DIGITS)
-    order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))
-    train, test = np.split(order, [len(x) * 8 // 10])
-    return x[train], y[train], x[test], y[test], DIGITS
-
-
-def fashion_mnist(folder):
-    """70,000 small pictures of clothes, in the format of MNIST and harder. Xiao, Rasul & Vollgraf 2017."""
-    return four_files(folder, "fashion-mnist", FASHION, CLOTHES)
-
-
-def four_files(folder, name, remote, classes):
-    return (*pair(folder, name, remote, TRAIN_IMAGES, TRAIN_LABELS, classes),
-            *pair(folder, name, remote, TEST_IMAGES, TEST_LABELS, classes), classes)
-
-
-def pair(folder, name, remote, images, labels, classes):
-    """Images (N, H, W, 1) uint8 and labels (N,) int64 from two files, downloaded if they are not in the folder."""
-    images, labels = (find(folder, name, file) or fetch(remote[file], folder / name) for file in (images, labels))
-    x, y = read_idx(images, axes=3), read_idx(labels, axes=1)
-    if len(x) != len(y):
-        raise DataError(f"{images} holds {len(x):,} images, {labels} {len(y):,} labels: they do not belong "
-                        f"together. Delete both and run this again, or fetch fresh copies.")
-    if len(y) and y.max() >= len(classes):
-        raise DataError(f"{labels}: label {y.max()} at place {y.argmax():,}; expected 0 to {len(classes) - 1}. {CURE}")
-    return x[..., None], y.astype(np.int64)
-
-
-def there(folder, name, files):
-    """Whether all these official files of a set lie in the folder."""
-    return all(find(folder, name, file) for file in files)
-
-
-SUBFOLDERS = {"mnist": ("mnist", "MNIST/raw"),
-              "fashion-mnist": ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw")}
-
-
-def find(folder, name, file):
-    """The path of an official file, under any of its usual spellings and places, or None.
-
-    Both sets call their files alike, so files that lie in `folder` itself are MNIST's, unless its name says fashion.
-    """
-    places = [folder / place for place in SUBFOLDERS[name]]
-    if folder.resolve().name.lower().startswith("fashion") == (name == "fashion-mnist"):
-        places.append(folder)
-    for place in places:
-        for spelling in (file, file.replace("-idx", ".idx")):
-            for path in (place / spelling, place / f"{spelling}.gz"):
-                if path.is_file():
-                    return path
-    return None
+     (TEST_LABELS, 5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5")]),
+    ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"])
 
 
 def read_idx(path, axes):

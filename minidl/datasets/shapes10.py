@@ -176,6 +176,11 @@ def coverage(labels, pose):
     return np.clip(0.5 - distance * radius, 0, 1)
 
 
+def there(folder):
+    """Always: what is not kept in the folder is drawn."""
+    return True
+
+
 def load(folder):
     """10,000 images to train, 2,000 to test; drawn at the first call, then kept in `folder`, if that can be written."""
     cache = folder / "shapes10" / f"version{VERSION}.npz"
