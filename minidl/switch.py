@@ -1,9 +1,12 @@
 """`minidl.use`: which array library computes, and in which form, the fast one or the blackboard's."""
 
+import gc
 import os
 
 from minidl.backend import use_library
 from minidl.errors import UserError
+
+FAST = {}    # {fast class: its own forward and backward}, while the blackboard's are in their place
 
 
 def use(name=None, tf32=False, textbook=None):
@@ -23,9 +26,27 @@ def use(name=None, tf32=False, textbook=None):
         raise UserError("use(): expected the name of an array library, as in use(\"cupy\"), or textbook=True or False")
     if name is not None:
         use_library(name, tf32)
-    if textbook is not None:
-        from minidl.textbook import everywhere
-        everywhere(textbook)
+    if textbook is not None and textbook != blackboard_in_use():
+        exchange_forms()
+
+
+def blackboard_in_use():
+    """Whether all layers and losses compute by the formulas of `minidl.textbook`."""
+    return bool(FAST)
+
+
+def exchange_forms():
+    """Put the blackboard's forward and backward onto the fast classes themselves, or theirs back."""
+    from minidl.textbook import TWINS
+    for fast, twin in TWINS.items():
+        if fast in FAST:
+            fast.forward, fast.backward = FAST.pop(fast)
+        else:
+            FAST[fast] = fast.forward, fast.backward
+            fast.forward, fast.backward = twin.forward, twin.backward
+    for thing in gc.get_objects():  # neither form reads what the other saved
+        if issubclass(type(thing), tuple(TWINS)):
+            thing._saved = None
 
 
 def start_as_environment_says():

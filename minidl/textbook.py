@@ -4,11 +4,10 @@ The fast classes cut a batch into slices, use all cores and have kernels for a G
 override `forward` and `backward` alone; both forms are tested to be equal. Shapes and sources: the fast docstrings.
 
     with textbook(model): model.forward(x)          # a debugger steps into the formulas
-    everywhere(True)                                # the same for every model, present and future
+    minidl.use(textbook=True)                       # the same for every model, present and future
 """
 
 import contextlib
-import gc
 from math import inf, pi, prod, sqrt
 
 from minidl import layers, losses, network
@@ -339,21 +338,6 @@ class MeanSquaredError(losses.MeanSquaredError):
         return 2 * distance / distance.size
 
 
-class Sequential(network.Sequential):
-    def forward(self, x):
-        self.check(x)
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
-
-    def backward(self, dy):
-        self.check_gradient(dy)
-        for layer in reversed(self.layers):
-            if dy is not None:                                               # else nothing below is trained
-                dy = layer.backward(dy)
-        return dy
-
-
 class Residual(network.Residual):
     def forward(self, x):
         self.check(x)
@@ -393,7 +377,6 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, prepare=asarr
 
 TWINS = {kind.__base__: kind for kind in list(vars().values())               # {fast class: its twin in this file}
          if isinstance(kind, type) and kind.__module__ == __name__}
-FAST = {fast: (fast.forward, fast.backward) for fast in TWINS}
 
 
 @contextlib.contextmanager
@@ -413,14 +396,3 @@ def textbook(model):
     finally:
         for part, fast in swapped:
             part.__class__, part._saved = fast, None
-
-
-def everywhere(wanted):
-    """Whether all layers, losses and networks, also those to come, compute by the formulas above, or the fast way."""
-    if (layers.Dense.forward is Dense.forward) == wanted:
-        return
-    for fast, twin in TWINS.items():
-        fast.forward, fast.backward = (twin.forward, twin.backward) if wanted else FAST[fast]
-    for thing in gc.get_objects():  # no form reads what the other saved
-        if issubclass(type(thing), tuple(TWINS)):
-            thing._saved = None

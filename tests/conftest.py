@@ -52,9 +52,10 @@ def device(request, fresh_backend):
 def fresh_backend(monkeypatch):
     monkeypatch.delenv("MINIDL_BACKEND", raising=False)
     monkeypatch.delenv("MINIDL_THREADS", raising=False)
+    monkeypatch.delenv("MINIDL_TEXTBOOK", raising=False)
 
     def start():
-        minidl.use("numpy")
+        minidl.use("numpy", textbook=False)
         minidl.threads(1)
         minidl.seed(0)
         state.float_type = np.float32

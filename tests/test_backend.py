@@ -130,6 +130,14 @@ def test_the_environment_names_the_number_of_threads():
                   MINIDL_THREADS="3").stdout == "2\n"
 
 
+def test_the_environment_asks_for_the_blackboard():
+    code = "import minidl; from minidl.layers import Dense; print(Dense.forward.__module__)"
+    for value, module in (("1", "minidl.textbook"), ("0", "minidl.layers.dense"), ("", "minidl.layers.dense")):
+        assert python(code, MINIDL_TEXTBOOK=value).stdout == f"{module}\n"
+    assert "MINIDL_TEXTBOOK='yes': expected 1" in python(code, MINIDL_TEXTBOOK="yes").stderr
+    assert python("import minidl; minidl.use()").stderr.count('use("cupy"), or textbook=True or False') == 1
+
+
 def test_import_is_light():
     """No picture, no network, no GPU library; how long it takes is printed, not tested: machines differ."""
     code = ("import sys, time, json; import numpy; start = time.perf_counter(); import minidl; "
@@ -271,6 +279,28 @@ def test_one_thread_computes_in_the_caller():
     used = parallel.in_slices(meet, 2, parallel.SLICE_BYTES)
     assert threading.main_thread() in used
     assert len(set(used)) == 2
+
+
+def test_under_a_debugger_all_slices_run_in_the_caller():
+    """A breakpoint in a layer then stops at every slice. Coverage watches too, and changes nothing."""
+    def watch(frame, event, argument):
+        return None
+
+    minidl.threads(2)
+    for module, watched in (("bdb", True), ("pydevd", True), ("coverage.pytracer", False), ("trace", False)):
+        watch.__module__, before = module, sys.gettrace()
+        sys.settrace(watch)
+        try:
+            assert parallel.under_debugger() == watched, module
+        finally:
+            sys.settrace(before)
+    code = ("import threading, minidl; from minidl import parallel; minidl.threads(2)\n"
+            "where = lambda rows: threading.current_thread() is threading.main_thread()\n"
+            "breakpoint()\n"
+            "print('all here:', all(parallel.in_slices(where, 8, parallel.SLICE_BYTES)))\n")
+    done = subprocess.run([sys.executable, "-c", code], input="next\nnext\nnext\n", capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert "all here: True" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

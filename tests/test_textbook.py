@@ -13,20 +13,19 @@ from cases import CASES, assert_close, assert_same_bits, assert_says, on_device,
 from test_models import NARROW
 
 import minidl
-from minidl import Concat, Residual, Sequential, backend, layers, losses, network, training
+from minidl import Concat, Residual, Sequential, backend, layers, losses, training
 from minidl import textbook as blackboard
 from minidl.backend import draw_integers, draw_normal, to_cpu
 from minidl.core import Layer
 from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, ReLU
 from minidl.losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
-from minidl.models import ZeroPadShortcut
 from minidl.optimizers import SGD, Momentum
-from minidl.textbook import TWINS, conv2d_loops, everywhere, textbook
+from minidl.textbook import TWINS, conv2d_loops, textbook
 
 LOSSES = [thing for thing in vars(losses).values() if isinstance(thing, type) and issubclass(thing, Loss)
           and thing is not Loss]
-PUBLIC = [*(getattr(layers, name) for name in layers.__all__), ZeroPadShortcut, *LOSSES, Sequential, Residual, Concat]
+PUBLIC = [*(getattr(layers, name) for name in layers.__all__), *LOSSES, Residual, Concat]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +37,7 @@ def float64():
 @pytest.fixture(autouse=True)
 def fast_again():
     yield
-    everywhere(False)
+    minidl.use(textbook=False)
 
 
 def unchanged(model):
@@ -90,8 +89,8 @@ def test_short_enough_for_a_blackboard(name):
 
 
 def test_one_sitting():
-    text = [line for line in SOURCE.splitlines() if line.strip()]
-    assert len(text) <= 400, f"minidl/textbook.py: {len(text)} lines of text"
+    text = SOURCE.splitlines()
+    assert len(text) <= 400, f"minidl/textbook.py: {len(text)} lines"
 
 
 @pytest.mark.parametrize("word", ["super(", "in_slices", "sum_over_slices", "workspace", "on_gpu", "out=", "numpy",
@@ -144,7 +143,7 @@ def test_twins_equal_the_fast_layers(case, device):
 @pytest.mark.parametrize("shape", [(2, 6, 5, 3), (3, 4, 4, 7)])
 def test_zero_pad_shortcut(shape, device):
     x = on_device(tie_free(shape))
-    fast, plain = ZeroPadShortcut(7), ZeroPadShortcut(7)
+    fast, plain = layers.ZeroPadShortcut(7), layers.ZeroPadShortcut(7)
     fast.build(shape[1:]), plain.build(shape[1:])
     with textbook(plain):
         got = run(plain, x)
@@ -334,13 +333,13 @@ def test_what_is_no_model_is_refused():
         assert_says(caught, "textbook: expected a model, a layer or a loss, got", "with textbook(model):")
 
 
-def test_everywhere(device):
+def test_all_models(device):
     model, x = small(), draw_normal((4, 5))
     originals = {kind: (kind.forward, kind.backward) for kind in PUBLIC}
     expected = run(model, x)
     model.train().forward(x)
     for _ in range(2):
-        everywhere(True)
+        minidl.use(textbook=True)
         assert all((kind.forward, kind.backward) == (TWINS[kind].forward, TWINS[kind].backward) for kind in PUBLIC)
     with pytest.raises(UserError, match="backward has nothing to work from"):
         model.backward(draw_normal((4, 5)))
@@ -348,22 +347,22 @@ def test_everywhere(device):
     layer = Conv2D(2, 2)
     layer.build((4, 5, 3))
     layer.forward(draw_normal((2, 4, 5, 3)))
-    everywhere(True)  # nothing changes, so nothing is forgotten
+    minidl.use(textbook=True)  # nothing changes, so nothing is forgotten
     layer.backward(draw_normal((2, 3, 4, 2)))
     for _ in range(2):
-        everywhere(False)
+        minidl.use(textbook=False)
         assert originals == {kind: (kind.forward, kind.backward) for kind in PUBLIC}
     with pytest.raises(UserError, match="backward has nothing to work from"):
         layer.backward(draw_normal((2, 3, 4, 2)))
     assert_equal_runs(run(model.train(), x), expected, "fast again")
 
 
-def test_everywhere_and_one_model():
-    everywhere(True)
+def test_all_models_and_one():
+    minidl.use(textbook=True)
     model = small()
     with textbook(model):
-        assert type(model) is TWINS[Sequential]
+        assert type(model.layers[0]) is TWINS[Dense]
         model.backward(model.forward(draw_normal((4, 5))))
-    assert type(model) is Sequential
+    assert type(model.layers[0]) is Dense
     assert all(isinstance(part, Layer) and prod(part.input_shape) > 0 for part in model.walk())
-    assert network.Sequential.forward is TWINS[Sequential].forward
+    assert Dense.forward is TWINS[Dense].forward
