@@ -37,8 +37,8 @@ def report(wanted=None, data_dir=None):
     """
     faults = 0
     for name, look in (("Python", python), ("minidl", package), ("NumPy", lambda: np.__version__),
-                       ("packages", packages), ("threads", threads), ("BLAS", blas), ("backend", lambda: known(wanted)),
-                       ("GPU", gpu), ("data", lambda: data(data_dir))):
+                       ("packages", packages), ("threads", thread_count), ("BLAS", blas),
+                       ("backend", lambda: known(wanted)), ("GPU", gpu), ("data", lambda: data_sets(data_dir))):
         try:
             found = look()
             lines = found.items() if isinstance(found, dict) else [(name, found)]
@@ -115,7 +115,7 @@ def packages():
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def threads():
+def thread_count():
     return f"{backend.threads()} in use, of {os.cpu_count()} processors"
 
 
@@ -155,7 +155,7 @@ def gpu():
         backend.use_library("numpy")
 
 
-def data(data_dir):
+def data_sets(data_dir):
     """Where data sets lie, and which can be loaded without a download."""
     folder = datasets.data_folder(data_dir)
     try:

@@ -33,7 +33,7 @@ class Container(Layer):
                 raise UserError(f"{kind}: the same {layer!r} stands at two places; make one for each, "
                                 f"because a layer remembers what it last saw")
             met.add(id(layer))
-        _place(self)
+        _tell_places(self)
 
     def sublayers(self):
         return self.parts
@@ -274,8 +274,8 @@ def added(first, *others):
     return filled_in_slices(add_slice, first, *others) if others else first
 
 
-def _place(layer):
+def _tell_places(layer):
     """Tell every layer inside this one where it stands, for the labels in error messages."""
     for part in layer.sublayers():
         part.within = f"{layer.within}{layer.name}." if layer.name else ""
-        _place(part)
+        _tell_places(part)

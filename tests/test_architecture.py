@@ -143,6 +143,58 @@ def test_circles_are_noticed():
     assert circles({"a": {"b", "c"}, "b": {"c"}}) == []
 
 
+LONGEST = 40    # lines of code, docstrings and comments not counted
+# one name, one meaning: the blackboard's twins have the names of what they are twins of; a data set in its module and
+# the registry answer the same questions; `names` is what users ask datasets and models for
+SHARED_NAMES = {"load", "there", "names"}
+
+
+def functions(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def lines_of_code(function, source):
+    text = ast.get_docstring(function, clean=False)
+    body = source.splitlines()[function.lineno - 1:function.end_lineno]
+    words = [line for line in body if line.strip() and not line.strip().startswith("#")]
+    return len(words) - (len([line for line in text.splitlines() if line.strip()]) if text else 0)
+
+
+def test_functions_fit_on_a_screen():
+    long = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        long += [f"{path.relative_to(PACKAGE)}: {function.name} has {lines} lines of code, at most {LONGEST}"
+                 for function in functions(ast.parse(source))
+                 if (lines := lines_of_code(function, source)) > LONGEST]
+    assert not long, "\n".join(long)
+
+
+def test_one_name_one_meaning():
+    """No two functions of one name in different modules."""
+    places = {}
+    for module, tree in modules().items():
+        if module != "textbook":
+            for node in tree.body:
+                if isinstance(node, ast.FunctionDef) and node.name not in SHARED_NAMES:
+                    places.setdefault(node.name, []).append(module)
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert not twice, f"give them names of their own: {twice}"
+
+
+def test_parameters_know_no_optimizer():
+    """A Parameter has its arrays, its name and whether it decays: nothing that leads back to an optimizer."""
+    from minidl.core import Parameter
+    from minidl.layers import Dense
+    from minidl.optimizers import SGD
+    layer = Dense(3)
+    layer.build((4,))
+    SGD(layer.parameters(), lr=0.1)
+    assert isinstance(layer.W, Parameter)
+    assert set(vars(layer.W)) == {"data", "grad", "name", "decay"}
+    assert not [path.name for path in PACKAGE.rglob("*.py") if ".pack" in path.read_text(encoding="utf-8")]
+
+
 def test_no_module_of_the_name_datasets_beside_the_package():
     """An importable top-level `datasets` would stand in the way of the well-known package of that name."""
     assert not (PACKAGE.parent / "datasets" / "__init__.py").exists()

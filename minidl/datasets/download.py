@@ -100,19 +100,7 @@ def transfer(url, part, remote):
     progress = Progress(remote, url)
     try:
         with requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, STALL_SECONDS)) as answer:
-            if answer.status_code not in (200, 206):
-                if answer.status_code == 416:  # the server does not know the range we have reached: begin anew
-                    part.unlink()
-                raise TransferError(f"status {answer.status_code} {answer.reason or ''}".rstrip())
-            if answer.status_code == 206:
-                if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                    raise TransferError("sent another range than the one asked for")
-            else:  # 200: the server sends the file from its beginning
-                have = 0
-            announced = answer.headers.get("Content-Length")
-            if announced is not None and announced != str(remote.size - have):
-                raise TransferError(f"offers {announced} bytes instead of {remote.size - have} "
-                                    f"(a login page of the network, perhaps?)")
+            have = start_of(answer, have, remote, part)
             with open(part, "ab" if have else "wb") as file:
                 for block in answer.iter_content(BLOCK):
                     have += len(block)
@@ -133,6 +121,23 @@ def transfer(url, part, remote):
         raise TransferError(type(problem).__name__) from None
     finally:
         progress.end()
+
+
+def start_of(answer, have, remote, part):
+    """The byte of the file from which the server sends: `have`, as it was asked, or 0."""
+    if answer.status_code not in (200, 206):
+        if answer.status_code == 416:  # the server does not know the range we have reached: begin anew
+            part.unlink()
+        raise TransferError(f"status {answer.status_code} {answer.reason or ''}".rstrip())
+    if answer.status_code == 200:
+        have = 0
+    elif not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        raise TransferError("sent another range than the one asked for")
+    announced = answer.headers.get("Content-Length")
+    if announced is not None and announced != str(remote.size - have):
+        raise TransferError(f"offers {announced} bytes instead of {remote.size - have} "
+                            f"(a login page of the network, perhaps?)")
+    return have
 
 
 def check(part, remote):

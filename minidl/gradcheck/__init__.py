@@ -25,7 +25,7 @@ import numpy as np
 from minidl.backend import asarray, draw_integers, draw_normal, seed
 from minidl.core import Layer
 from minidl.errors import ShapeError, UserError
-from minidl.gradcheck.comparison import compare, isolated, made, same, worse
+from minidl.gradcheck.comparison import findings_of, isolated, made, same, worse
 from minidl.gradcheck.report import Cause, Finding, Report
 from minidl.gradcheck.subjects import FunctionSubject, LayerSubject, LossSubject, PlainSubject, title_of
 
@@ -68,7 +68,7 @@ def check_loss(loss, scores, target=None, tolerance=TOLERANCE):
     def findings():
         x = _input(scores)
         goal = _drawn_target(loss, x) if target is None else asarray(target)
-        return compare(partial(LossSubject, loss, x, goal), tolerance, LARGEST)
+        return findings_of(partial(LossSubject, loss, x, goal), tolerance, LARGEST)
 
     return Report(title_of(loss), isolated(findings))
 
@@ -84,7 +84,7 @@ def check_function(forward, backward, x, params=(), tolerance=TOLERANCE, largest
 
     def findings():
         arrays = {name: asarray(value).astype(np.float64) for name, value in params.items()}
-        return compare(partial(FunctionSubject, forward, backward, _input(x), arrays), tolerance, largest)
+        return findings_of(partial(FunctionSubject, forward, backward, _input(x), arrays), tolerance, largest)
 
     return Report(getattr(forward, "__name__", "function"), isolated(findings))
 
@@ -102,9 +102,9 @@ def _checked_layer(layer, x, tolerance, largest, deep):
     def findings():
         inputs = _input(x)
         training, evaluation = (partial(kind, layer, inputs, mode) for mode in ("training", "evaluation"))
-        found = compare(training, tolerance, largest, deep)
+        found = findings_of(training, tolerance, largest, deep)
         if not same(made(evaluation).forward(), made(training).forward()):
-            found = worse(found, compare(evaluation, tolerance, max(1, largest // 2) if deep else largest, deep))
+            found = worse(found, findings_of(evaluation, tolerance, max(1, largest // 2) if deep else largest, deep))
         return found
 
     return Report(title_of(layer), isolated(findings))

@@ -32,7 +32,7 @@ def made(make):
     return make()
 
 
-def compare(make, tolerance, largest, deep=False):
+def findings_of(make, tolerance, largest, deep=False):
     """One Finding per tensor of the subject that make() makes, each time a fresh one.
 
     deep: for networks: take small steps, and measure once where the first measurement agrees
@@ -59,27 +59,7 @@ def compare(make, tolerance, largest, deep=False):
                                     causes=causes.get(name, []), mode=subject.mode, size=values.size))
             continue
         ours = _host(explicit[name])
-        chosen = sample(values.size, largest, ours)
-        expected = None
-        if deep and getattr(ours, "shape", None) == values.shape:
-            expected = ours.ravel()[chosen]
-        steps = SMALL_STEPS if deep else STEPS
-        forward = fresh.forward_after(name)
-        slopes = measure(forward, values, dy, chosen, steps, expected, tolerance / 10)
-        if getattr(ours, "shape", None) == values.shape:
-            _measure_again(slopes, ours.ravel()[chosen], partial(measure, forward, values, dy), steps, tolerance)
-
-        def slopes_with(changed, array, chosen, values=values, steps=steps):
-            """The same slopes, measured with another array in place of one tensor, or of dy."""
-            if changed == "dy":
-                return measure(fresh.forward, values, xp.asarray(array), chosen, steps)
-            target = fresh.x if changed == "input" else fresh.tensors[changed]
-            before = target.copy()
-            target[...] = xp.asarray(array)
-            result = measure(fresh.forward, values, dy, chosen, steps)
-            target[...] = before
-            return result
-
+        slopes, slopes_with = _slopes(fresh, name, values, dy, ours, tolerance, largest, deep)
         evidence = Evidence(tensor=name, explicit=ours, shape=tuple(values.shape), slopes=slopes,
                             x=to_cpu(fresh.x), y=to_cpu(y), dy=to_cpu(dy), values=to_cpu(values),
                             parameters={key: to_cpu(a) for key, a in fresh.tensors.items() if key != name},
@@ -89,6 +69,31 @@ def compare(make, tolerance, largest, deep=False):
         finding.mode = subject.mode
         findings.append(finding)
     return findings
+
+
+def _slopes(fresh, name, values, dy, ours, tolerance, largest, deep):
+    """The measured slopes of one tensor, and a function that measures them with other numbers in some tensor."""
+    comparable = getattr(ours, "shape", None) == values.shape
+    chosen = sample(values.size, largest, ours)
+    steps = SMALL_STEPS if deep else STEPS
+    forward = fresh.forward_after(name)
+    slopes = measure(forward, values, dy, chosen, steps, ours.ravel()[chosen] if deep and comparable else None,
+                     tolerance / 10)
+    if comparable:
+        _measure_again(slopes, ours.ravel()[chosen], partial(measure, forward, values, dy), steps, tolerance)
+
+    def slopes_with(changed, array, chosen):
+        """The same slopes, measured with another array in place of one tensor, or of dy."""
+        if changed == "dy":
+            return measure(fresh.forward, values, xp.asarray(array), chosen, steps)
+        target = fresh.x if changed == "input" else fresh.tensors[changed]
+        before = target.copy()
+        target[...] = xp.asarray(array)
+        result = measure(fresh.forward, values, dy, chosen, steps)
+        target[...] = before
+        return result
+
+    return slopes, slopes_with
 
 
 def _unmeasurable(fresh, y, moved):

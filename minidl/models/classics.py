@@ -81,10 +81,10 @@ def googlenet(width=0.5, dropout=0.4, modules=INCEPTIONS, input_shape=(32, 32, 3
     Szegedy 2015) stands where the paper trains through two further outputs, "auxiliary classifiers".
     Szegedy et al. 2014, arXiv:1409.4842.
     """
-    layers = conv_bn_relu(scaled(192, width), 3)
+    layers = conv_bn_relu(narrowed(192, width), 3)
     for place, group in enumerate(modules):
         layers += [MaxPool2D(3, 2, 1)] if place else []
-        layers += [inception(*(scaled(number, width) for number in module)) for module in group]
+        layers += [inception(*(narrowed(number, width) for number in module)) for module in group]
     return Sequential([*layers, GlobalAveragePool2D(), *drop(dropout), Dense(classes)], input_shape)
 
 
@@ -106,13 +106,13 @@ def mobilenet(width=0.5, blocks=SEPARABLES, input_shape=(32, 32, 3), classes=10)
     of them for 1000 classes). The first convolution has stride 1 instead of 2, since the images are small already:
     32, 16, 8, 4, 2 pixels, where the paper's shrink from 112 to 7. Howard et al. 2017, arXiv:1704.04861, table 1.
     """
-    layers = conv_bn_relu(scaled(32, width), 3)
+    layers = conv_bn_relu(narrowed(32, width), 3)
     for number, stride in blocks:
-        layers += separable(scaled(number, width), stride)
+        layers += separable(narrowed(number, width), stride)
     return Sequential([*layers, *average_and_score(classes)], input_shape)
 
 
-def scaled(number, width):
+def narrowed(number, width):
     """So many features for a width: number * width, at least 1."""
     return max(round(number * in_range(width, "width", 0, float("inf"))), 1)
 
