@@ -97,7 +97,7 @@ def block():
 
 
 def nested():
-    return Sequential([Conv2D(3, (2, 3), padding=(0, 1)), BatchNorm(), ReLU(),
+    return Sequential([Conv2D(3, (2, 3), padding=(0, 1), bias=False), BatchNorm(), ReLU(),
                        Sequential([MaxPool2D(2), Dropout(0.3), Sequential([Flatten()])]), Dense(4), Tanh(), Dense(2)])
 
 
