@@ -12,7 +12,7 @@ FLOORS = [
     ["parallel", "core", "initializers", "ops"],
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
     ["network", "models", "datasets"],
-    ["training", "parity", "checkpoint", "gradcheck", "probe", "claims", "plots"],
+    ["training", "parity", "checkpoint", "gradcheck", "probe", "plots"],
     ["lesson", "doctor", "cli", "__init__", "__main__"],   # minidl/__init__.py names what users import
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from minidl.lesson import Claims
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
@@ -98,3 +101,31 @@ def test_help_names_every_flag(lesson):
     done = run(lesson, "--help", timeout=60)
     assert done.returncode == 0
     assert all(flag in done.stdout for flag in ("--backend", "--data", "--seeds", "--fast", "--out"))
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+def test_claims(tmp_path):
+    claims = Claims()
+    assert claims.hold
+    claims.add("Sigmoid networks of great depth do not learn, which takes more than fifty characters to say", 0.123456,
+               holds=True, published="0.101 (course)")
+    assert claims.hold
+    assert "all 1 claims hold" in str(claims)
+    claims.add("Ünd dies", "3 of 4", holds=np.bool_(False))
+    assert not claims.hold
+    text = str(claims)
+    assert "1 of 2 claims do not hold in this run" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
+    first = next(line for line in text.splitlines() if line.startswith("Sigmoid"))
+    assert first.split("  ")[0] == "Sigmoid networks of great depth do not learn,"
+    assert "0.101 (course)" in first
+    assert "0.1235" in first
+    assert first.endswith("yes")
+    assert next(line for line in text.splitlines() if line.startswith("Ünd dies")).endswith("NO")
+    claims.save(tmp_path / "claims.json")
+    rows = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
+    assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False}
+    assert rows[0]["measured"] == "0.1235"
+    assert rows[0]["holds"] is True
