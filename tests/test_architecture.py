@@ -13,10 +13,12 @@ FLOORS = [
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
     ["network", "models", "datasets"],
     ["training", "parity", "checkpoint", "gradcheck", "probe", "plots"],
-    ["lesson", "doctor", "cli", "__init__", "__main__"],   # minidl/__init__.py names what users import
+    ["terminal", "lesson", "notebook", "doctor", "cli",
+     "__init__", "__main__"],   # minidl/__init__.py names what users import
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3"}     # imported where they are used, or never
+LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3",     # imported where they are used, or never
+        "IPython", "sphinx_gallery"}
 KNOW_CUPY = ["backend", "ops"]
 COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules"]
 
