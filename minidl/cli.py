@@ -1,7 +1,8 @@
 """The command `minidl`: lessons, data sets and a look at the installation from the command line.
 
     minidl lesson                 list the lessons
-    minidl lesson 02 --fast       run one; --help after its number lists its flags
+    minidl lesson 2 --fast        run one; --help after its number lists its flags
+    minidl lesson 2 --notebook    write it as a Jupyter notebook (--notebook FILE.ipynb says where)
     minidl data                   list the data sets
     minidl data cifar10           load one, downloading it if it is not there yet
     minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
@@ -15,10 +16,11 @@ import argparse
 import os
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import minidl
-from minidl import backend, datasets, doctor
+from minidl import backend, datasets, doctor, notebook, terminal
 from minidl.core import positive_integer
 from minidl.errors import UserError
 
@@ -28,13 +30,16 @@ BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
 
 def main(arguments=None):
     """Run one subcommand; returns the exit status: 0 all well, 1 something is wrong, 2 wrong usage."""
-    parser = argparse.ArgumentParser(prog="minidl", description=__doc__,
+    if arguments is None:  # this process is the command itself
+        terminal.prepare()
+    parser = argparse.ArgumentParser(prog="minidl", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"minidl {minidl.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_whole_names)
     lesson_parser = commands.add_parser("lesson", help="list the lessons or run one", add_help=False)
-    lesson_parser.add_argument("number", nargs="?", help="the lesson's number, such as 02")
-    lesson_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the lesson itself")
+    lesson_parser.add_argument("number", nargs="?", help="the lesson's number: 2, or 02")
+    lesson_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the lesson itself (minidl lesson 2 "
+                               "--help lists them), or --notebook [FILE.ipynb] to write the lesson as a notebook")
     data_parser = commands.add_parser("data", help="list the data sets or fetch one")
     data_parser.add_argument("name", nargs="?", help="one of " + ", ".join(datasets.names()))
     data_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
@@ -79,8 +84,12 @@ def main(arguments=None):
         return 2
 
 
+# A flag must be written in full: argparse would take --seed for --seeds, where no such flag existed.
+_whole_names = partial(argparse.ArgumentParser, allow_abbrev=False)
+
+
 def lesson(number, flags):
-    """Run the lesson script whose name starts with `number`; without one, list them all."""
+    """Run the lesson script whose name starts with `number`, or write it as a notebook; without one, list them all."""
     scripts = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
     if not scripts:
         raise UserError("the lessons are not part of the installed package: clone the project and run this there")
@@ -91,6 +100,12 @@ def lesson(number, flags):
     wanted = [script for script in scripts if script.stem[:2] == number.zfill(2)]
     if not wanted:
         raise UserError(f"there is no lesson {number}; there are {', '.join(script.stem[:2] for script in scripts)}")
+    parser = _whole_names(add_help=False)  # the other flags are the lesson's
+    parser.add_argument("--notebook", nargs="?", const="")
+    chosen, flags = parser.parse_known_args(flags)
+    if chosen.notebook is not None:
+        print(f"notebook: {notebook.write(wanted[0], chosen.notebook, flags)}")
+        return 0
     sys.argv = [str(wanted[0]), *flags]
     runpy.run_path(str(wanted[0]), run_name="__main__")
     return 0
