@@ -21,6 +21,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import minidl
 from minidl import backend, terminal
 from minidl.datasets import load
 
@@ -128,11 +129,11 @@ def _arguments(name):
 def _choose_arithmetic(flags):
     """What --backend, --textbook and --debug say about how to compute."""
     if flags.backend:
-        backend.use(flags.backend)
+        minidl.use(flags.backend)
     if flags.textbook or flags.debug:
-        backend.use(textbook=True)
+        minidl.use(textbook=True)
     if flags.debug:
-        backend.threads(1)
+        minidl.threads(1)
         print("--debug: the layers compute by the formulas in minidl/textbook.py, all in this thread: "
               "step into any of them")
 

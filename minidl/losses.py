@@ -75,14 +75,7 @@ class MeanSquaredError(Loss):
     """
 
     def forward(self, scores, target):
-        check_kind(scores)
-        target = asarray(target).astype(scores.dtype, copy=False)
-        if target.shape != scores.shape:
-            cure = "One column is (N, 1): take target.reshape(-1, 1)" if scores.size == target.size else \
-                "Does the last layer have as many units as there are numbers to predict?"
-            raise ShapeError(f"target: expected the shape of the scores, {tuple(scores.shape)}; got {target.shape}. "
-                             f"{cure}")
-        distance = scores - target
+        distance = scores - checked_target(target, scores)
         self.saved = distance
         return (distance * distance).mean()
 
@@ -96,6 +89,17 @@ def check_kind(scores):
     if not isinstance(scores, xp.ndarray):
         raise UserError(f"scores: expected an array of the {backend_name()} backend, got {kind_of(scores)}. Pass "
                         f"minidl.asarray(scores)")
+
+
+def checked_target(target, scores):
+    """The target as an array of the backend, of the scores' type, after checking that it has their shape."""
+    check_kind(scores)
+    target = asarray(target).astype(scores.dtype, copy=False)
+    if target.shape != scores.shape:
+        cure = "One column is (N, 1): take target.reshape(-1, 1)" if scores.size == target.size else \
+            "Does the last layer have as many units as there are numbers to predict?"
+        raise ShapeError(f"target: expected the shape of the scores, {tuple(scores.shape)}; got {target.shape}. {cure}")
+    return target
 
 
 def checked_labels(labels, scores):

@@ -203,6 +203,8 @@ class Container(Layer):
 class Sequential(Container):
     """Layers one after another: the output of each is the input of the next.
 
+        y = last(...(second(first(x))))            dx = gradient through the last layer, ..., the second, the first
+
         model = Sequential([Dense(40), ReLU(), Dense(10)], input_shape=(784,))
 
     input_shape: the shape of one input, without the batch axis. It is passed through all layers at once, which

@@ -11,7 +11,7 @@ FLOORS = [
     ["errors", "backend"],
     ["parallel", "core", "initializers", "ops"],
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
-    ["network", "models", "datasets"],
+    ["network", "models", "datasets", "textbook"],
     ["training", "parity", "checkpoint", "gradcheck", "probe", "plots"],
     ["terminal", "lesson", "notebook", "doctor", "cli",
      "__init__", "__main__"],   # minidl/__init__.py names what users import
@@ -20,7 +20,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3",     # imported where they are used, or never
         "IPython", "sphinx_gallery"}
 KNOW_CUPY = ["backend", "ops"]
-COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules"]
+COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules", "textbook"]
 
 
 def modules(package=PACKAGE):
@@ -127,6 +127,7 @@ def test_imports_only_point_down():
     ("backend", "import threadpoolctl", "inside the function"),
     ("optimizers", "import numpy as np", "compute with xp"),
     ("layers.pooling", "from numpy import exp", "compute with xp"),
+    ("textbook", "from minidl.training import fit", "from floor 4, itself on floor 3"),
     ("cli", "import lessons", "must not know lessons"),
     ("initializers", "from minidl.core import Layer", None),
     ("core", "from minidl.parallel import in_slices", None),

@@ -29,10 +29,10 @@ from minidl.layers import (
 )
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.ops.erf import erf
-from minidl.ops.windows import conv2d_loops
 from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp, clip_by_global_norm
 from minidl.regularizers import L2
 from minidl.schedules import Constant, Cosine, PiecewiseConstant, ReduceOnPlateau, Triangular
+from minidl.textbook import conv2d_loops
 from minidl.training import fit
 
 pytestmark = pytest.mark.usefixtures("device")

@@ -11,7 +11,7 @@ import minidl
 from minidl import initializers, parallel
 from minidl.backend import to_cpu
 from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Sigmoid, Tanh
-from minidl.ops.windows import conv2d_loops
+from minidl.textbook import conv2d_loops
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -90,7 +90,7 @@ def test_loops_by_hand():
 def test_convolution_equals_the_loops(case, slice_bytes, monkeypatch):
     monkeypatch.setattr(parallel, "SLICE_BYTES", slice_bytes)
     layer, x = case.layer(), case.x()
-    b = layer.b.data if layer.bias else np.zeros(layer.filters)
+    b = layer.b.data if layer.bias else on_device(np.zeros(layer.filters))
     padding = layer.padding
     if padding == "same":
         x_padded, padding = same_padded(x, layer.kernel_size, layer.stride), (0, 0)

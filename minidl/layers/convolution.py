@@ -47,7 +47,7 @@ class Conv2D(Convolution):
     Computed by im2col: each window becomes a row of a matrix, so the sum above is one matrix product (Chellapilla,
     Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch, as
     `minidl.ops.convolution.Columns` shows. Square kernels at stride 1 take Winograd's method, which needs a half to a
-    quarter of the products (`minidl.ops.winograd`). The seven loops of the formula: `minidl.ops.windows.conv2d_loops`.
+    quarter of the products (`minidl.ops.winograd`). The seven loops of the formula: `minidl.textbook.conv2d_loops`.
 
         dW = sum over windows of xᵀ dy      db = sum of dy over images and places      dx = flipped W slid over dy
 
@@ -113,6 +113,9 @@ class DepthwiseConv2D(Convolution):
     """Slide one small weight window over each feature map by itself: features do not mix.
 
         y[n, oh, ow, c] = b[c] + sum over kh, kw of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * W[kh, kw, c]
+
+        dW[kh, kw, c] = sum over n, oh, ow of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * dy[n, oh, ow, c]
+        db = sum of dy over images and places            dx = flipped W slid over dy, each feature by itself
 
     x: (N, H, W, C)    W: (KH, KW, C)    b: (C,)    y: (N, OH, OW, C)
     stride: (SH, SW)    padding: as in Conv2D    OH = (H + 2 PH - KH) // SH + 1

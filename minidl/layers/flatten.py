@@ -8,7 +8,9 @@ from minidl.core import Layer
 class Flatten(Layer):
     """Lay all axes but the batch end to end: what stands between a convolution and a Dense layer.
 
-    x: (N, H, W, C)  ->  y: (N, H*W*C);  the gradient goes back into the old shape.
+        y = x.reshape(N, H*W*C)            dx = dy.reshape(N, H, W, C)
+
+    x: (N, H, W, C), or any other shape            y: (N, H*W*C)
     """
 
     def build(self, input_shape):

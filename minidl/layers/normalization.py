@@ -13,7 +13,13 @@ class BatchNorm(Layer):
 
         xhat = (x - mean) / sqrt(var + eps)            y = gamma * xhat + beta
 
+        dbeta = sum of dy                              dgamma = sum of dy * xhat
+        dx = gamma / sqrt(var + eps) * (dy - average of dy - xhat * average of dy * xhat)
+
     x, y: (N, ..., C)            gamma, beta, running_mean, running_var: (C,)
+
+    Sums and averages run over all axes but the last. Every x moves the mean and the variance of its batch, so two
+    averages come off; in evaluation mode both are constants and dx = gamma / sqrt(var + eps) * dy.
 
     Training mode takes mean and var over all axes but the last, var being the average of squares. Evaluation mode
     takes the running ones, which move by `running = momentum * running + (1 - momentum) * batch` in every training
@@ -69,7 +75,11 @@ class LayerNorm(Layer):
 
         xhat = (x - mean) / sqrt(var + eps)            y = gamma * xhat + beta
 
+        dbeta = sum of dy                              dgamma = sum of dy * xhat              dxhat = gamma * dy
+        dx = (dxhat - average of dxhat - xhat * average of dxhat * xhat) / sqrt(var + eps)
+
     x, y: (N, ..., C)            mean, var: (N, ..., 1)            gamma, beta: (C,)
+    The sums run over all axes but the last, the averages over the last axis alone.
 
     mean and var (the average of squares) are taken over the last axis, so no image sees the others: training and
     evaluation mode compute the same, and a batch of one is as good as any. Equals torch.nn.LayerNorm(C) on features

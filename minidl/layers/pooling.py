@@ -32,6 +32,7 @@ class MaxPool2D(Pooling):
     """Keep the largest value of every window, for each feature by itself.
 
         y[n, oh, ow, c] = max over kh, kw of  x[n, oh*stride + kh, ow*stride + kw, c]
+        dx[n, h, w, c] = sum of dy[n, oh, ow, c] over the windows oh, ow whose largest pixel is h, w
 
     x: (N, H, W, C)    y: (N, OH, OW, C)    OH = (H + padding - KH) // stride + 1
 
@@ -55,6 +56,7 @@ class AveragePool2D(Pooling):
     """Take the average of every window, for each feature by itself.
 
         y[n, oh, ow, c] = sum over kh, kw of  x[n, oh*stride + kh, ow*stride + kw, c] / (KH * KW)
+        dx[n, h, w, c] = sum of dy[n, oh, ow, c] / (KH * KW) over the windows oh, ow that contain the pixel h, w
 
     x: (N, H, W, C)    y: (N, OH, OW, C)    OH = (H + padding - KH) // stride + 1
 

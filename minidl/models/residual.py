@@ -26,10 +26,11 @@ class ZeroPadShortcut(Layer):
     """A shortcut without parameters, for where the body halves the image and adds features: "option A".
 
         y[n, h, w, c] = x[n, h * stride, w * stride, c] for c < C, else 0
+        dx[n, h * stride, w * stride, c] = dy[n, h, w, c], and 0 for all other pixels
 
     x: (N, H, W, C)    y: (N, OH, OW, F)    OH = ceil(H / stride)    F: `features`, at least C
 
-    Every pixel that is kept, and no other, gets its gradient. The zeros stand behind the features.
+    The zeros come after the features of x.
     He et al. 2015, arXiv:1512.03385, section 3.3.
     """
 

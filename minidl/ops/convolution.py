@@ -3,7 +3,7 @@
     Columns     each window becomes a row of a matrix (im2col); for every kernel and stride
     Winograd    fewer multiplications; for square kernels at stride 1 with some features (`minidl.ops.winograd`)
 
-Their obvious twin is `minidl.ops.windows.conv2d_loops`.
+Their obvious twin is `minidl.textbook.conv2d_loops`.
 """
 
 from math import prod

@@ -100,28 +100,3 @@ def described(size, stride, padding, usual_stride):
     stride = "" if stride == usual_stride else f", stride={short(stride)}"
     padding = "" if padding == (0, 0) else f", padding={short(padding)}"
     return f"{short(size)}{stride}{padding}"
-
-
-def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):
-    """Convolution as its definition says it, in seven nested loops: far too slow, and impossible to misread.
-
-        y[n, oh, ow, f] = b[f] + sum over kh, kw, c of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * W[kh, kw, c, f]
-
-    x: (N, H, W, C)    W: (KH, KW, C, F)    b: (F,)    y: (N, OH, OW, F); pixels outside the image count as zero.
-    """
-    (N, height, width, C), (KH, KW, _, F), (SH, SW), (PH, PW) = x.shape, W.shape, stride, padding
-    OH, OW = (height + 2 * PH - KH) // SH + 1, (width + 2 * PW - KW) // SW + 1
-    y = xp.zeros((N, OH, OW, F), x.dtype)
-    for n in range(N):
-        for oh in range(OH):
-            for ow in range(OW):
-                for f in range(F):
-                    total = b[f]
-                    for kh in range(KH):
-                        for kw in range(KW):
-                            for c in range(C):
-                                row, column = oh * SH + kh - PH, ow * SW + kw - PW
-                                if 0 <= row < height and 0 <= column < width:
-                                    total = total + x[n, row, column, c] * W[kh, kw, c, f]
-                    y[n, oh, ow, f] = total
-    return y

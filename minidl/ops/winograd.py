@@ -59,7 +59,7 @@ def pixels(images):
 
 
 class Winograd:
-    """Convolution of one size by tiles. Its twins: `minidl.ops.convolution.Columns`, `minidl.ops.windows.conv2d_loops`.
+    """Convolution of one size by tiles. Its twins: `minidl.ops.convolution.Columns`, `minidl.textbook.conv2d_loops`.
 
     TH x TW tiles an image; T tiles in a slice of N images, ordered (tw, th, image). In a transformed array the first
     axes are the column l and the row k of the tile.
