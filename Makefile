@@ -7,13 +7,17 @@ FLAGS ?=
 BACKEND ?=
 python = .venv/bin/python
 ready = .venv/.ready
+notebook_ready = .venv/.notebook-ready
 
-.PHONY: help lesson test test-slow lint bench clean
+notebooks = $(patsubst lessons/%.py,runs/notebooks/%.ipynb,$(wildcard lessons/[0-9]*.py))
+
+.PHONY: help lesson notebooks test test-slow lint bench clean
 
 help:
 	@echo "make lesson                    run the lesson on vanishing gradients (pictures go to runs/)"
-	@echo "make lesson LESSON=03          run another lesson of the folder lessons/"
+	@echo "make lesson LESSON=3           run another lesson of the folder lessons/"
 	@echo "make lesson FLAGS='--data cifar10 --seeds 3'    hand flags to it; --help lists them"
+	@echo "make notebooks                 write every lesson as a Jupyter notebook, to runs/notebooks/"
 	@echo "make test                      run the tests, on NumPy and on a stand-in for CuPy"
 	@echo "make test BACKEND=cupy         the same on a GPU; what is missing for it is said in one sentence"
 	@echo "make test-slow                 run the slow tests (whole lessons, trained networks)"
@@ -25,10 +29,15 @@ help:
 lesson: $(ready)
 	@.venv/bin/minidl lesson $(LESSON) $(FLAGS)
 
+notebooks: $(notebooks)
+
+runs/notebooks/%.ipynb: lessons/%.py | $(notebook_ready)
+	@.venv/bin/minidl lesson $(firstword $(subst _, ,$*)) --notebook $@
+
 test: $(ready)
 	$(python) -m pytest -q -rs -m "not slow" $(if $(BACKEND),--backend $(BACKEND)) $(FLAGS)
 
-test-slow: $(ready)
+test-slow: $(ready) $(notebook_ready)
 	$(python) -m pytest -q -m slow $(FLAGS)
 
 lint: $(ready)
@@ -48,3 +57,8 @@ $(ready): setup.cfg pyproject.toml
 	@if [ -f $(ready) ]; then rm $(ready); else echo "Setting up .venv (once, about a minute) ..."; $(PYTHON) -m venv --clear .venv; fi
 	@$(python) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(ready)
+
+# What writes notebooks and runs them in the slow tests is large: 250 MB that `make lesson` and `make test` do without.
+$(notebook_ready): $(ready)
+	@$(python) -m pip install --quiet --disable-pip-version-check --editable '.[notebook]'
+	@touch $(notebook_ready)

@@ -32,6 +32,7 @@ from minidl import parity
 from minidl.backend import device_facts, xp
 from minidl.errors import UserError
 from minidl.summary import layers_inside
+from minidl.text import table
 
 RIVALS = ("minidl", "minidl TF32", "torch", "torch TF32", "torch channels last", "torch channels last TF32", "numpy")
 KINDS = ("train", "infer")
@@ -190,16 +191,14 @@ def summary(times, work, best):
     return result
 
 
-def table(result):
+def report(result):
     lines = ["", "ceilings: " + ", ".join(f"{name} {value:.3g}" for name, value in result["ceilings"].items()), ""]
     for kind, title in zip(KINDS, ("training step, ms", "inference, ms"), strict=True):
-        rows = [[title, *RIVALS]]
+        rows = []
         for name, entry in result["networks"].items():
             cells = [entry["median_ms"].get(rival, {}).get(kind) for rival in RIVALS]
             rows.append([name, *("-" if cell is None else f"{cell:.3f}" for cell in cells)])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                  for row in rows] + [""]
+        lines += [table([title, *RIVALS], rows, right=range(1, len(RIVALS) + 1)), ""]
     for name, entry in result["networks"].items():
         lines += [f"{name}: {rivals} {values['train'][1]:.2f}" for rivals, values in entry["minidl_over"].items()]
         lines += [f"{name}: {rival} does {share['of_products']:.0%} of the card's products, "
@@ -237,7 +236,7 @@ def main(arguments=None):
         parser.exit(2, f"benchmarks/gpu.py: {error}\n")
     result = {"date": date.today().isoformat(), "device": device_facts(), "versions": versions(), "networks": {}}
     differences = parity.compare(*((2, 200) if chosen.quick else ()))
-    print(parity.table(differences))
+    print(parity.as_text(differences))
     result["parity"] = [vars(each) | {"within": each.within} for each in differences]
     result["ceilings"] = ceilings(*((1 << 20, 256) if chosen.quick else (1 << 28, 8192)))
     for network in networks:
@@ -250,7 +249,7 @@ def main(arguments=None):
                 **summary(times, work, result["ceilings"])}
             print(f"{network}, batch {batch}: measured", file=sys.stderr)
     minidl.use("numpy")
-    print(table(result))
+    print(report(result))
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"written: {chosen.out}/gpu.json")

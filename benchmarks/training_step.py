@@ -27,6 +27,7 @@ import peers
 import minidl
 from minidl import Sequential, models
 from minidl.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU
+from minidl.text import table
 
 IMAGES = (32, 32, 3)
 
@@ -36,12 +37,12 @@ def mlp():
     return Sequential([Flatten(), *hidden, Dense(10)], IMAGES)
 
 
-def naive_cnn():
+def small_cnn():
     return Sequential([Conv2D(32, 3, padding=1), ReLU(), MaxPool2D(2), Conv2D(64, 3, padding=1), ReLU(), MaxPool2D(2),
                        Flatten(), Dense(10)], IMAGES)
 
 
-def vgg_like():
+def small_vgg():
     layers = []
     for filters in (32, 64, 128):
         for _ in range(2):
@@ -52,8 +53,8 @@ def vgg_like():
 
 NETWORKS = {  # name: (network, batch)
     "mlp": (mlp, 100),
-    "naive": (naive_cnn, 100),
-    "vgg": (vgg_like, 64),
+    "cnn": (small_cnn, 100),
+    "vgg": (small_vgg, 64),
     "ten": (models.ten_layer_net, 64),
     "resnet20": (models.cifar_resnet, 128),
 }
@@ -138,11 +139,11 @@ def print_peak(rival, network, threads):
     print(highest[0] - before)
 
 
-def table(result):
+def report(result):
     lines = []
     for kind, title in (("train", "training step"), ("infer", "inference")):
         lines += [f"{title}: minidl's time over that of", ""]
-        rows = [["network", *(rival for rival in RIVALS if rival != "minidl"), "minidl ms"]]
+        rows = []
         for network, entry in result["networks"].items():
             cells = [network]
             for rival in RIVALS[1:]:
@@ -152,9 +153,7 @@ def table(result):
                 else:
                     cells.append("-")
             rows.append([*cells, f"{entry['median_ms']['minidl'][kind]['wall']:.1f}"])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-                  for row in rows] + [""]
+        lines += [table(["network", *RIVALS[1:], "minidl ms"], rows), ""]
     if any(entry["peak_mib"] for entry in result["networks"].values()):
         lines += ["peak memory of a training step, MiB", ""]
         for network, entry in result["networks"].items():
@@ -224,7 +223,7 @@ def main(arguments=None):
             "peak_mib": {} if chosen.quick else {rival: peak_memory(rival, network, chosen.threads)
                                                  for rival in RIVALS[:3] if rival in times}}
         print(f"{network} measured", file=sys.stderr)
-    print(table(result))
+    print(report(result))
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "training_step.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     chart(result, chosen.out / "training_step.png")

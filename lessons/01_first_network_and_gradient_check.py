@@ -28,7 +28,7 @@ from minidl.lesson import Lesson
 INITS = {"Xavier": 1, "He": 2}    # variance of the first weights, times their number of inputs
 STEPS, BATCH, LEARNING_RATE, EVERY, TESTED = 2000, 100, 0.1, 100, 2000
 
-lesson = Lesson(__file__, __doc__, data="shapes10", seeds=3)
+lesson = Lesson("01_first_network_and_gradient_check", __doc__, data="mnist10k", seeds=3)
 x_train, y_train, x_test, y_test, classes = lesson.load()
 # The course divided MNIST by 255. On photographs it takes more: mean 0 and spread 1 for every colour.
 scale = scale_to_unit if "mnist" in lesson.data else Standardize(x_train)

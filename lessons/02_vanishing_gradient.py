@@ -29,7 +29,7 @@ ACTIVATIONS = {"sigmoid": Sigmoid, "ReLU": ReLU}
 INITS = {"zeros": "zeros", "std 0.01": "normal:0.01", "Xavier": "xavier", "He": "he"}
 STEPS, BATCH, LEARNING_RATE, EVERY = 2000, 100, 0.1, 10
 
-lesson = Lesson(__file__, __doc__, data="shapes10", seeds=3)
+lesson = Lesson("02_vanishing_gradient", __doc__, data="mnist10k", seeds=3)
 x_train, y_train, x_test, y_test, classes = lesson.load()
 # The course divided MNIST by 255. On photographs it takes more: mean 0 and spread 1 for every colour.
 scale = scale_to_unit if "mnist" in lesson.data else Standardize(x_train)

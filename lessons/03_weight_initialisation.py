@@ -31,7 +31,7 @@ INITS = {"std 1": "normal:1", "std 0.01": "normal:0.01", "Xavier": "xavier", "He
 TRAINED = ("std 0.01", "Xavier", "He")
 STEPS, BATCH, LEARNING_RATE, LOOK_AT = 2000, 128, 0.01, 500
 
-lesson = Lesson(__file__, __doc__, data="shapes10", seeds=3)
+lesson = Lesson("03_weight_initialisation", __doc__, data="mnist10k", seeds=3)
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = scale_to_unit if "mnist" in lesson.data else Standardize(x_train)
 print(f"{lesson.data}: {len(x_train)} training images of {x_train.shape[1:]}")

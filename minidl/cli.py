@@ -1,7 +1,8 @@
 """The command `minidl`: lessons, data sets and a look at the installation from the command line.
 
     minidl lesson                 list the lessons
-    minidl lesson 02 --fast       run one; --help after its number lists its flags
+    minidl lesson 2 --fast        run one; --help after its number lists its flags
+    minidl lesson 2 --notebook    write it as a Jupyter notebook (--notebook FILE.ipynb says where)
     minidl data                   list the data sets
     minidl data cifar10           load one, downloading it if it is not there yet
     minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
@@ -15,10 +16,11 @@ import argparse
 import os
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import minidl
-from minidl import backend, datasets, doctor
+from minidl import backend, datasets, doctor, notebook, terminal
 from minidl.arguments import positive_integer
 from minidl.errors import UserError
 
@@ -28,16 +30,52 @@ BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
 
 def main(arguments=None):
     """Run one subcommand; returns the exit status: 0 all well, 1 something is wrong, 2 wrong usage."""
-    parser = argparse.ArgumentParser(prog="minidl", description=__doc__,
+    if arguments is None:  # this process is the command itself
+        terminal.prepare()
+    parser, lesson_parser = _parser()
+    chosen, flags = parser.parse_known_args(arguments)
+    if chosen.command == "lesson" and set(flags) & {"-h", "--help"}:  # add_help=False leaves those behind a number
+        lesson_parser.print_help()
+        return 0
+    if flags and chosen.command != "bench":
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
+    try:
+        return chosen.run(chosen, flags)
+    except UserError as error:
+        print(f"minidl {chosen.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser():
+    """The parser of the whole command line, whose result `chosen` has `chosen.run`, and that of `minidl lesson`."""
+    parser = argparse.ArgumentParser(prog="minidl", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"minidl {minidl.__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_whole_names)
     lesson_parser = commands.add_parser("lesson", help="list the lessons or run one", add_help=False)
-    lesson_parser.add_argument("number", nargs="?", help="the lesson's number, such as 02")
-    lesson_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the lesson itself")
+    lesson_parser.add_argument("number", nargs="?", help="the lesson's number: 2, or 02")
+    lesson_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the lesson itself (minidl lesson 2 "
+                               "--help lists them), or --notebook [FILE.ipynb] to write the lesson as a notebook")
+    lesson_parser.set_defaults(run=lambda chosen, _: lesson(chosen.number, chosen.flags))
     data_parser = commands.add_parser("data", help="list the data sets or fetch one")
     data_parser.add_argument("name", nargs="?", help="one of " + ", ".join(datasets.names()))
-    data_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
+    data_parser.add_argument("--data-dir", metavar="DIR", help="the folder of the data sets")
+    data_parser.set_defaults(run=lambda chosen, _: data(chosen.name, chosen.data_dir))
+    _add_checks(commands)
+    bench_parser = commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
+    bench_parser.set_defaults(run=lambda _, flags: bench(flags))  # its own flags
+    doctor_parser = commands.add_parser("doctor", help="say what is installed and what is missing",
+                                        description="Exit status: 0 all is well, 1 something is at fault.")
+    doctor_parser.add_argument("--backend", choices=backend.BACKENDS, default=os.environ.get("MINIDL_BACKEND"),
+                               help="cupy: a GPU that cannot be used is a fault (it is one, too, where MINIDL_BACKEND "
+                               "asks for it)")
+    doctor_parser.add_argument("--data-dir", metavar="DIR", help="the folder of the data sets")
+    doctor_parser.set_defaults(run=lambda chosen, _: doctor.report(chosen.backend, chosen.data_dir))
+    return parser, lesson_parser
+
+
+def _add_checks(commands):
+    """The parsers of `minidl gradcheck` and `minidl parity`."""
     check_parser = commands.add_parser("gradcheck", help="check the backward pass of a class in a file",
                                        description="Exit status: 0 right, 1 wrong or inconclusive, 2 wrong usage.")
     check_parser.add_argument("target", metavar="FILE.py:CLASS", help="a layer or a loss: any class with forward and "
@@ -46,41 +84,21 @@ def main(arguments=None):
     check_parser.add_argument("--kwargs", nargs="+", default=[], metavar="NAME=VALUE", action="extend",
                               help="arguments of the class: units=5 padding=same")
     check_parser.add_argument("--plot", metavar="PICTURE", help="save a picture of the gradients: check.png")
-    commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
+    check_parser.set_defaults(run=lambda chosen, _: gradcheck(chosen.target, chosen.input_shape, chosen.kwargs,
+                                                              chosen.plot))
     parity_parser = commands.add_parser("parity", help="compare what both backends compute; needs a GPU",
                                         description="Exit status: 0 equal up to rounding, 1 further apart, 2 no GPU.")
     parity_parser.add_argument("--steps", type=int, default=50, metavar="N", help="of the training (default 50)")
     parity_parser.add_argument("--json", metavar="FILE", help="save the numbers there, too")
-    doctor_parser = commands.add_parser("doctor", help="say what is installed and what is missing",
-                                        description="Exit status: 0 all is well, 1 something is at fault.")
-    doctor_parser.add_argument("--backend", choices=backend.BACKENDS, help="cupy: a GPU that cannot be used is a fault "
-                               "(it is one, too, where MINIDL_BACKEND asks for it)")
-    doctor_parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
-    chosen, flags = parser.parse_known_args(arguments)
-    if chosen.command == "lesson" and set(flags) & {"-h", "--help"}:  # add_help=False leaves those behind a number
-        lesson_parser.print_help()
-        return 0
-    if flags and chosen.command != "bench":
-        parser.error(f"unrecognized arguments: {' '.join(flags)}")
-    try:
-        if chosen.command == "lesson":
-            return lesson(chosen.number, chosen.flags)
-        if chosen.command == "data":
-            return data(chosen.name, chosen.data_dir)
-        if chosen.command == "gradcheck":
-            return gradcheck(chosen.target, chosen.input_shape, chosen.kwargs, chosen.plot)
-        if chosen.command == "bench":
-            return bench(flags)  # its own flags
-        if chosen.command == "parity":
-            return compare_backends(chosen.steps, chosen.json)
-        return doctor.report(chosen.backend or os.environ.get("MINIDL_BACKEND"), chosen.data_dir)
-    except UserError as error:
-        print(f"minidl {chosen.command}: {error}", file=sys.stderr)
-        return 2
+    parity_parser.set_defaults(run=lambda chosen, _: compare_backends(chosen.steps, chosen.json))
+
+
+# A flag must be written in full: argparse would take --seed for --seeds, where no such flag existed.
+_whole_names = partial(argparse.ArgumentParser, allow_abbrev=False)
 
 
 def lesson(number, flags):
-    """Run the lesson script whose name starts with `number`; without one, list them all."""
+    """Run the lesson script whose name starts with `number`, or write it as a notebook; without one, list them all."""
     scripts = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
     if not scripts:
         raise UserError("the lessons are not part of the installed package: clone the project and run this there")
@@ -91,6 +109,12 @@ def lesson(number, flags):
     wanted = [script for script in scripts if script.stem[:2] == number.zfill(2)]
     if not wanted:
         raise UserError(f"there is no lesson {number}; there are {', '.join(script.stem[:2] for script in scripts)}")
+    parser = _whole_names(add_help=False)  # the other flags are the lesson's
+    parser.add_argument("--notebook", nargs="?", const="")
+    chosen, flags = parser.parse_known_args(flags)
+    if chosen.notebook is not None:
+        print(f"notebook: {notebook.write_notebook(wanted[0], chosen.notebook, flags)}")
+        return 0
     sys.argv = [str(wanted[0]), *flags]
     runpy.run_path(str(wanted[0]), run_name="__main__")
     return 0
@@ -109,7 +133,7 @@ def bench(flags):
 def data(name, data_dir):
     """Load one data set and describe it; without a name, list those that are known."""
     if name is None:
-        print(f"data sets: {', '.join(datasets.names())}\nthey lie in: {datasets.data_folder(data_dir)}")
+        print(f"data sets: {', '.join(datasets.names())}\nfolder: {datasets.data_folder(data_dir)}")
         return 0
     x_train, y_train, x_test, y_test, classes = datasets.load(name, data_dir)
     print(f"{name}: {len(x_train):,} training and {len(x_test):,} test images of {x_train.shape[1:]}, "
@@ -135,11 +159,8 @@ def compare_backends(steps, path=None):
     """Print how far NumPy and CuPy lie apart. Status 1 where that is more than rounding."""
     from minidl import parity
     differences = parity.compare(positive_integer(steps, "--steps"))
-    print(parity.table(differences))
+    print(parity.as_text(differences))
     if path:
-        try:
-            parity.save(differences, path)
-        except OSError as reason:
-            raise UserError(f"--json {path}: the numbers cannot be saved ({reason.strerror or reason})") from reason
+        parity.write_json(differences, path)
         print(f"numbers: {path}")
     return 0 if all(each.within for each in differences) else 1

@@ -32,8 +32,10 @@ from minidl.backend import (
 )
 from minidl.cases import CASES, LOSSES, OPTIMIZERS
 from minidl.datasets import Standardize, load
+from minidl.files import written_whole
 from minidl.network import Sequential
 from minidl.regularizers import L2
+from minidl.text import table
 from minidl.training import fit
 
 PRECISIONS = ("float32", "float64")
@@ -207,31 +209,29 @@ class Limited:
 
 # ---------------------------------------------------------------------------------------------------------- the table
 
-def table(differences):
+def as_text(differences):
     """The differences as text: a line for each thing, float32 and float64 side by side."""
-    names = dict.fromkeys((each.group, each.name) for each in differences)
     by_place = {(each.group, each.name, each.precision): each for each in differences}
-    width = max(len(name) for _, name in names)
-    lines = [f"{'largest difference':{width}}  {'float32':>9} {'bound':>7}  {'float64':>9} {'bound':>7}  "
-             f"furthest apart", "-" * (width + 57)]
-    for group, name in names:
-        single, double = (by_place[group, name, kind] for kind in PRECISIONS)
-        wrong = [each for each in (single, double) if not each.within]
-        numbers = "  ".join(f"{each.largest:9.1e} {each.bound:7.0e}" for each in (single, double))
-        verdict = f"   BEYOND in {' and '.join(each.precision for each in wrong)}" if wrong else ""
-        lines.append(f"{name:{width}}  {numbers}  {(wrong or [single])[0].tensor}{verdict}")
+    rows = []
+    for group, name in dict.fromkeys((each.group, each.name) for each in differences):
+        pair = [by_place[group, name, kind] for kind in PRECISIONS]
+        beyond = [each for each in pair if not each.within]
+        numbers = [text for each in pair for text in (f"{each.largest:.1e}", f"{each.bound:.0e}")]
+        verdict = f"   BEYOND in {' and '.join(each.precision for each in beyond)}" if beyond else ""
+        rows.append([name, *numbers, (beyond or pair)[0].tensor + verdict])
     beyond = sum(not each.within for each in differences)
-    lines.append(f"{beyond} of {len(differences)} differences are beyond their bounds" if beyond else
-                 f"all {len(differences)} differences are within their bounds")
-    return "\n".join(lines)
+    footer = f"{beyond} of {len(differences)} differences are beyond their bounds" if beyond else \
+        f"all {len(differences)} differences are within their bounds"
+    return table(["largest difference", "float32", "bound", "float64", "bound", "furthest apart"], rows,
+                 right=range(1, 5), footer=[footer])
 
 
-def save(differences, path):
+def write_json(differences, path):
     """The differences and what they were measured on, as JSON."""
     before = backend_name()
     use_library("cupy")
     facts = device_facts()
     use_library(before)
     rows = [asdict(each) | {"within": each.within} for each in differences]
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump({"device": facts, "numpy": np.__version__, "differences": rows}, file, indent=1)
+    with written_whole(path, "the numbers") as file:
+        file.write(json.dumps({"device": facts, "numpy": np.__version__, "differences": rows}, indent=1).encode())

@@ -11,12 +11,14 @@ FLOORS = [
     ["errors", "arguments", "text", "files", "backend"],
     ["parallel", "core", "initializers", "ops"],
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
-    ["network", "state", "summary", "textbook", "models", "datasets"],
-    ["training", "cases", "parity", "gradcheck", "probe", "claims", "plots"],
-    ["lesson", "switch", "doctor", "cli", "__init__", "__main__"],   # minidl/__init__.py names what users import
+    ["summary", "state", "network", "textbook", "models", "datasets"],
+    ["training", "cases", "parity", "gradcheck", "probe", "plots"],
+    ["switch", "terminal", "lesson", "notebook", "doctor", "cli",
+     "__init__", "__main__"],   # minidl/__init__.py names what users import
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3"}     # imported where they are used, or never
+LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3",     # imported where they are used, or never
+        "IPython", "sphinx_gallery"}
 KNOW_CUPY = ["backend", "ops"]
 COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules", "textbook"]
 

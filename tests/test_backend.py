@@ -142,7 +142,7 @@ def test_import_is_light():
     """No picture, no network, no GPU library; how long it takes is printed, not tested: machines differ."""
     code = ("import sys, time, json; import numpy; start = time.perf_counter(); import minidl; "
             "seconds = time.perf_counter() - start; import minidl.layers, minidl.losses, minidl.optimizers, "
-            "minidl.training, minidl.gradcheck, minidl.probe, minidl.claims, minidl.regularizers; "
+            "minidl.training, minidl.gradcheck, minidl.probe, minidl.lesson, minidl.regularizers; "
             "print(json.dumps([seconds, sorted({name.split('.')[0] for name in sys.modules})]))")
     seconds, modules = json.loads(python(code).stdout)
     print(f"import minidl: {1000 * seconds:.0f} ms after NumPy")

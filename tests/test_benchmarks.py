@@ -22,7 +22,7 @@ def gpu(monkeypatch):
 
 def test_the_rehearsal_writes_everything(gpu, tmp_path, capsys):
     with standin.installed():
-        gpu.main(["--quick", "--only", "mlp,naive", "--batches", "4", "--out", str(tmp_path)])
+        gpu.main(["--quick", "--only", "mlp,cnn", "--batches", "4", "--out", str(tmp_path)])
     assert minidl.backend_name() == "numpy"
     out = capsys.readouterr().out
     result = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
@@ -30,7 +30,7 @@ def test_the_rehearsal_writes_everything(gpu, tmp_path, capsys):
     assert result["versions"]["cupy"] == "14.2.0"
     assert all(row["within"] for row in result["parity"])
     assert set(result["ceilings"]) == {"copy_bytes_per_s", "product_float32_per_s", "product_tf32_per_s"}
-    assert list(result["networks"]) == ["mlp 4", "naive 4"]
+    assert list(result["networks"]) == ["mlp 4", "cnn 4"]
     for name, entry in result["networks"].items():
         assert {"minidl", "minidl TF32", "numpy"} <= set(entry["median_ms"])
         assert set(entry["median_ms"]) | set(entry["left_out"]) == set(gpu.RIVALS), "nothing goes missing in silence"

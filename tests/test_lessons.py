@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from minidl import terminal
+from minidl.lesson import Claims, Lesson
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
@@ -26,9 +30,10 @@ def test_there_are_lessons():
 
 @pytest.mark.slow
 @EACH
-def test_a_lesson_in_full(lesson, tmp_path):
+@pytest.mark.parametrize("data", [[], ["--data", "shapes10"]], ids=["as it is", "shapes10"])
+def test_a_lesson_in_full(lesson, data, tmp_path):
     out = tmp_path / "runs of a lesson"
-    done = run(lesson, "--fast", "--strict", "--out", out)
+    done = run(lesson, "--fast", "--strict", "--out", out, *data)
     assert done.returncode == 0, f"{lesson.name}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert done.stderr == "", done.stderr[-3000:]
     claims = json.loads((out / "claims.json").read_text(encoding="utf-8"))
@@ -52,6 +57,7 @@ def test_lessons_keep_their_form(lesson):
     assert lines[0] == '"""'
     assert set(lines[2]) == {"="}, "a title, underlined"
     assert text.count("\n# %%\n") >= 3
+    assert f'\nlesson = Lesson("{lesson.stem}", __doc__, ' in text, "the lesson is called as its script is"
     assert "__main__" not in text
     assert lines[-1] == "lesson.finish()"
 
@@ -64,6 +70,8 @@ FAULTS = {
     "unknown backend": (["--backend", "torch"], {}, ["--backend", "'torch'", "numpy", "cupy"]),
     "unknown backend in the environment": ([], {"MINIDL_BACKEND": "torch"}, ["MINIDL_BACKEND='torch'", "numpy, cupy"]),
     "no seeds": (["--seeds", "0"], {}, ["--seeds 0", "at least 1"]),
+    "a first seed below 0": (["--seed", "-1"], {}, ["--seed -1", "at least 0"]),
+    "half a flag": (["--see", "3"], {}, ["unrecognized arguments: --see 3"]),
     "half a seed": (["--seeds", "1.5"], {}, ["--seeds", "1.5"]),
     "unknown flag": (["--fats"], {}, ["--fats"]),
     "no threads": ([], {"MINIDL_THREADS": "none"}, ["MINIDL_THREADS='none'", "at least 1"]),
@@ -97,4 +105,64 @@ def test_a_damaged_data_set_is_one_plain_message(tmp_path):
 def test_help_names_every_flag(lesson):
     done = run(lesson, "--help", timeout=60)
     assert done.returncode == 0
-    assert all(flag in done.stdout for flag in ("--backend", "--data", "--seeds", "--fast", "--out"))
+    missing = [flag for flag in ("--backend", "--data", "--data-dir", "--seeds", "--seed ", "--fast", "--textbook",
+                                 "--debug", "--out", "--strict") if flag not in done.stdout]
+    assert not missing, f"{missing} not in\n{done.stdout}"
+
+
+def test_seeds_begin_at_the_first_one(tmp_path, monkeypatch):
+    def seeds(*flags):
+        monkeypatch.setattr(sys, "argv", ["00_small.py", "--out", str(tmp_path), *flags])
+        monkeypatch.setattr(terminal, "prepare", lambda: None)
+        return list(Lesson("00_small", "", seeds=3).seeds)
+
+    assert seeds() == [0, 1, 2]
+    assert seeds("--fast") == [0]
+    assert seeds("--seed", "3") == [3, 4, 5]
+    assert seeds("--seed", "3", "--seeds", "2") == [3, 4]
+    assert seeds("--seed", "3", "--fast") == [3]
+
+
+# ------------------------------------------------------------------------------------------------------------- claims
+
+
+def test_claims(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    claims = Claims()
+    assert claims.hold
+    claims.add("Sigmoid networks of great depth do not learn, which takes more than fifty characters to say", 0.123456,
+               holds=True, published="0.101 (course)")
+    assert claims.hold
+    assert "all 1 claims hold" in str(claims)
+    claims.add("Ünd dies", "3 of 4", holds=np.bool_(False))
+    assert not claims.hold
+    text = str(claims)
+    assert "1 of 2 claims do not hold in this run" in text
+    first = next(line for line in text.splitlines() if line.startswith("Sigmoid"))
+    assert first.split("  ")[0] == "Sigmoid networks of great depth do not learn,"
+    assert "0.101 (course)" in first
+    assert "0.1235" in first
+    assert first.endswith("yes")
+    assert next(line for line in text.splitlines() if line.startswith("Ünd dies")).endswith("NO")
+    claims.save(tmp_path / "claims.json")
+    rows = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
+    assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False}
+    assert rows[0]["measured"] == "0.1235"
+    assert rows[0]["holds"] is True
+
+
+def test_a_claim_added_again_replaces_the_first():
+    claims = Claims()
+    for sentence, measured in (("a", 1), ("b", 2), ("a", 3)):
+        claims.add(sentence, measured, holds=True)
+    assert [(row.claim, row.measured) for row in claims.rows] == [("a", "3"), ("b", "2")]
+
+
+@pytest.mark.parametrize(("terminal", "widest"), [(200, 119), (100, 100), (80, 80), (40, 80)])
+def test_the_table_of_claims_fits_the_terminal(monkeypatch, terminal, widest):
+    monkeypatch.setenv("COLUMNS", str(terminal))
+    claims = Claims()
+    claims.add("ReLU, std 0.01: from layer 1 to layer 10 the outputs' spread is multiplied by at most 1e-06", 1e-7,
+               holds=True, published="0.868-0.884. Not 003's 0.796: its gradient was wrong")
+    lines = str(claims).splitlines()
+    assert widest - 20 < max(map(len, lines)) <= widest

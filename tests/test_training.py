@@ -1,6 +1,5 @@
-"""The training loop, what it remembers and when it stops; the probe; the table of claims."""
+"""The training loop, what it remembers and when it stops; the probe."""
 
-import json
 import math
 
 import numpy as np
@@ -11,7 +10,6 @@ import minidl
 from minidl import Sequential
 from minidl.augment import Flip
 from minidl.backend import draw_normal, to_cpu
-from minidl.claims import Claims
 from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
@@ -277,34 +275,6 @@ def test_probe_of_a_model_in_evaluation_mode_says_what_to_do():
     with pytest.raises(UserError) as caught:
         probe(network().eval(), on_device(points()), lambda scores: scores)
     assert_says(caught, "dense_2: Dense(3)", "call train()")
-
-
-# ------------------------------------------------------------------------------------------------------------- claims
-
-
-def test_claims(tmp_path):
-    claims = Claims()
-    assert claims.hold
-    claims.add("Sigmoid networks of great depth do not learn, which takes more than fifty characters to say", 0.123456,
-               holds=True, published="0.101 (course)")
-    assert claims.hold
-    assert "all 1 claims hold" in str(claims)
-    claims.add("Ünd dies", "3 of 4", holds=np.bool_(False))
-    assert not claims.hold
-    text = str(claims)
-    assert "1 of 2 claims do not hold in this run" in text
-    assert all(len(line) <= 120 for line in text.splitlines())
-    first = next(line for line in text.splitlines() if line.startswith("Sigmoid"))
-    assert first.split("  ")[0] == "Sigmoid networks of great depth do not learn,"
-    assert "0.101 (course)" in first
-    assert "0.1235" in first
-    assert first.endswith("yes")
-    assert next(line for line in text.splitlines() if line.startswith("Ünd dies")).endswith("NO")
-    claims.save(tmp_path / "claims.json")
-    rows = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
-    assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False}
-    assert rows[0]["measured"] == "0.1235"
-    assert rows[0]["holds"] is True
 
 
 @pytest.mark.parametrize(("name", "thing"), [("loss", MeanSquaredError), ("schedule", Cosine), ("augment", Flip)])
