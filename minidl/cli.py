@@ -13,6 +13,7 @@
 """
 
 import argparse
+import ast
 import os
 import runpy
 import sys
@@ -23,6 +24,7 @@ import minidl
 from minidl import backend, datasets, doctor, notebook, terminal
 from minidl.arguments import positive_integer
 from minidl.errors import UserError
+from minidl.text import table
 
 LESSONS = Path(__file__).resolve().parents[1] / "lessons"
 BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
@@ -103,8 +105,7 @@ def lesson(number, flags):
     if not scripts:
         raise UserError("the lessons are not part of the installed package: clone the project and run this there")
     if number is None:
-        for script in scripts:
-            print(f"{script.stem[:2]}  {script.read_text(encoding='utf-8').splitlines()[1]}")
+        print(table(["", "question", "data", "time on two cores"], map(_facts, scripts), wrap={1: 40, 3: 19}))
         return 0
     wanted = [script for script in scripts if script.stem[:2] == number.zfill(2)]
     if not wanted:
@@ -118,6 +119,16 @@ def lesson(number, flags):
     sys.argv = [str(wanted[0]), *flags]
     runpy.run_path(str(wanted[0]), run_name="__main__")
     return 0
+
+
+def _facts(script):
+    """[number, question, data set, time] of a lesson, read from its text."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    made = next(node for node in ast.walk(tree)
+                if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "Lesson")
+    named = {word.arg: ast.literal_eval(word.value) for word in made.keywords}
+    title = ast.get_docstring(tree).splitlines()[0]
+    return [script.stem[:2], title.split(": ", 1)[-1], named.get("data", ""), named.get("takes", "")]
 
 
 def bench(flags):

@@ -10,6 +10,7 @@ import traceback
 
 from minidl.errors import UserError
 
+after_an_error = None    # a lesson's function: the exit status of a run that was stopped and ends here, or None
 CLOSED_PIPE = 141        # 128 + SIGPIPE: what the shell reports of `yes`, too, in `yes | head`
 
 
@@ -40,6 +41,9 @@ def _say_in_one_line(kind, error, trace):
     """The excepthook: where in the script, and the message; a traceback only for bugs."""
     if issubclass(kind, BrokenPipeError):
         os._exit(CLOSED_PIPE)  # sys.exit would flush the closed pipe once more
+    if after_an_error is not None and (status := after_an_error()) is not None:
+        sys.stdout.flush()
+        os._exit(status)
     if issubclass(kind, KeyboardInterrupt):
         print("\nstopped", file=sys.stderr)
         return

@@ -234,9 +234,12 @@ def test_gradcheck_as_a_command_of_its_own(folder):
 def test_lesson_lists_the_lessons(capsys):
     status, out, _ = run(capsys, "lesson")
     assert status == 0
-    numbers = [line[:2] for line in out.splitlines()]
+    title, _, *lines = out.splitlines()
+    assert title.split() == ["question", "data", "time", "on", "two", "cores"]
+    numbers = [line[:2] for line in lines if line[:2].strip()]
     assert numbers == sorted(path.name[:2] for path in (ROOT / "lessons").glob("[0-9][0-9]_*.py"))
-    assert all(len(line) > 10 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert sum("mnist10k" in line for line in lines) >= 3
 
 
 def test_lesson_that_is_not_there(capsys):

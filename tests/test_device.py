@@ -23,11 +23,11 @@ from minidl.backend import draw_permutation, to_cpu, xp
 from minidl.datasets import Standardize, scale_to_unit
 from minidl.errors import BackendError, UserError
 from minidl.layers import GELU, BatchNorm, Conv2D, Dense, Dropout, Flatten, LayerNorm, MaxPool2D, ReLU
-from minidl.lesson import _say_user_errors_in_one_line
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp
 from minidl.regularizers import L1, L2
 from minidl.schedules import Cosine
+from minidl.terminal import _say_in_one_line
 from minidl.training import evaluate, fit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -299,7 +299,7 @@ def test_a_lesson_s_own_loop_that_runs_out_of_memory_says_so(gpu, capsys):
         with standin.memory_limit(10):
             xp.zeros(100)
     except MemoryError:
-        _say_user_errors_in_one_line(*sys.exc_info())
+        _say_in_one_line(*sys.exc_info())
     place, message = capsys.readouterr().err.strip().splitlines()
     assert place.endswith("OutOfMemoryError") and "test_device.py, line" in place
     assert message.startswith("no room in memory (Out of memory allocating 800 bytes")

@@ -1,5 +1,6 @@
 """Every lesson runs as a script, without a display, saves its pictures, and its claims hold."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 
 from minidl import terminal
 from minidl.lesson import Claims, Lesson
+from minidl.lesson.progress import Bar, in_words
+from minidl.lesson.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
@@ -50,10 +53,10 @@ def test_a_lesson_in_full(lesson, data, tmp_path):
 
 @EACH
 def test_lessons_keep_their_form(lesson):
-    """A title, cells, no main(), at most 150 lines, a table of claims at the end."""
+    """A title, cells, no main(), at most 200 lines, a table of claims at the end."""
     text = lesson.read_text(encoding="utf-8")
     lines = text.splitlines()
-    assert len(lines) <= 150, f"{lesson.name} has {len(lines)} lines"
+    assert len(lines) <= 200, f"{lesson.name} has {len(lines)} lines"
     assert lines[0] == '"""'
     assert set(lines[2]) == {"="}, "a title, underlined"
     assert text.count("\n# %%\n") >= 3
@@ -144,9 +147,10 @@ def test_claims(tmp_path, monkeypatch):
     assert "0.1235" in first
     assert first.endswith("yes")
     assert next(line for line in text.splitlines() if line.startswith("Ünd dies")).endswith("NO")
-    claims.save(tmp_path / "claims.json")
+    Record(tmp_path, {"seed": 0}).save(claims.as_dicts(), complete=True)
     rows = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
-    assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False}
+    assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False, "miss": "",
+                       "values": []}
     assert rows[0]["measured"] == "0.1235"
     assert rows[0]["holds"] is True
 
@@ -166,3 +170,71 @@ def test_the_table_of_claims_fits_the_terminal(monkeypatch, terminal, widest):
                holds=True, published="0.868-0.884. Not 003's 0.796: its gradient was wrong")
     lines = str(claims).splitlines()
     assert widest - 20 < max(map(len, lines)) <= widest
+
+
+def test_measured_over_seeds_and_why_a_claim_may_miss(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    claims = Claims()
+    claims.add("high", [0.5, 0.7], holds=True, miss="never shown")
+    claims.add("higher", [0.25], holds=False, miss="few images")
+    assert [row.measured for row in claims.rows] == ["0.6 ± 0.1 (2 seeds)", "0.25"]
+    assert "higher (few images)" in str(claims)
+    assert "never shown" not in str(claims)
+
+
+STOPPED = '''
+"""Stopped in the middle."""
+import os, signal
+from minidl.lesson import Lesson
+lesson = Lesson("00_stopped", __doc__, data="shapes10", seeds=4)
+accuracy = {}
+with lesson.running():
+    for name, seed in lesson.each(["A", "B"], lesson.seeds):
+        if (name, seed) == ("B", 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        accuracy.setdefault(name, []).append(0.5 + seed / 10)
+        lesson.note(name=name, seed=seed, accuracy=accuracy[name][-1])
+print("after the block")
+lesson.claims.add("A learns", accuracy["A"], min(accuracy["A"]) > 0.4)
+lesson.claims.add("C learns", accuracy["C"], True)
+lesson.finish()
+'''
+
+
+def test_ctrl_c_leaves_what_there_is_so_far(tmp_path):
+    """Pictures, table and files of the runs that were finished; exit status 130."""
+    (tmp_path / "00_stopped.py").write_text(STOPPED, encoding="utf-8")
+    done = run(tmp_path / "00_stopped.py", "--out", tmp_path / "out")
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == ""
+    assert "stopped: pictures and claims of what there is so far\nafter the block\n" in done.stdout
+    assert "all 1 claims hold" in done.stdout
+    assert (tmp_path / "out" / "metrics.csv").read_text(encoding="utf-8").splitlines() == \
+        ["name,seed,accuracy", "A,0,0.5", "A,1,0.6", "A,2,0.7", "A,3,0.8", "B,0,0.5"]
+    facts = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert facts["complete"] is False
+    assert facts["arguments"]["seeds"] == [0, 1, 2, 3]
+    assert facts["packages"]["numpy"] == np.__version__
+    assert facts["machine"]
+
+
+def test_a_bar_makes_way_for_what_is_printed(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen, before = Terminal(), sys.stdout
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", screen)
+    bar = Bar(2)
+    print("a line")
+    bar.advance()
+    bar.end()
+    assert sys.stdout is screen
+    sys.stdout = before
+    parts = screen.getvalue().split("\r\x1b[K")
+    assert "0 of 2" in parts[1]
+    assert parts[2] == "a line\n"
+    assert "1 of 2, about" in parts[-2]
+    assert parts[-1] == ""
+    assert [in_words(seconds) for seconds in (7.4, 99, 150, 7500)] == ["7 s", "99 s", "2 min", "2 h 5 min"]

@@ -91,7 +91,8 @@ def test_prose_becomes_markdown_and_code_becomes_code(lesson, tmp_path):
 
 @WRITES
 def test_a_notebook_holds_the_flags_given(tmp_path):
-    path = notebook.write_notebook(LESSONS[0], tmp_path / "a.ipynb", ["--data", "mnist", "--out", "my 'own' \"folder\""])
+    flags = ["--data", "mnist", "--out", "my 'own' \"folder\""]
+    path = notebook.write_notebook(LESSONS[0], tmp_path / "a.ipynb", flags)
     names = {}
     before = sys.argv
     try:

@@ -1,32 +1,18 @@
-"""What every lesson script starts with: its flags, its folder for pictures, its table of claims.
-
-    lesson = Lesson("02_vanishing_gradient", __doc__)        # the script's name, with which its folder is called, too
-    x_train, y_train, x_test, y_test, classes = lesson.load()
-    ...
-    lesson.save(figure, "accuracy")
-    lesson.claims.add("...", measured=0.95, holds=0.95 > 0.9, published="0.9168 (source)")
-    lesson.finish()
-
-The same lines work cell by cell in Jupyter, VS Code and Spyder. There a lesson shows each picture once, when it saves
-it, and takes the flags of `%run lessons/NAME.py --flags`; cell by cell there are none, and the defaults hold.
-"""
+"""What every lesson script starts with: its flags, its folder, its claims."""
 
 import argparse
-import json
+import contextlib
+import itertools
 import os
-import shutil
 import sys
-import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import minidl
 from minidl import backend, terminal
-from minidl.datasets import load
-from minidl.files import written_whole
-from minidl.text import table
-
-WIDTHS = 50, 34, 24, 5     # the columns of the table of claims in a wide terminal; two spaces between them
+from minidl.datasets import Standardize, load, scale_to_unit
+from minidl.lesson.claims import Claims
+from minidl.lesson.progress import Bar, in_words
+from minidl.lesson.record import Record
 
 
 class Lesson:
@@ -34,14 +20,15 @@ class Lesson:
 
     name: the script's name without .py    description: what --help prints, the script's docstring
     data, seeds: the data set and the number of seeds that it takes without flags
+    takes: how long it takes on two cores, in full and with --fast, for people to read
     """
 
-    def __init__(self, name, description, data="mnist10k", seeds=3):
+    def __init__(self, name, description, data="mnist10k", seeds=3, takes=""):
         self.name = Path(name).stem
-        self.started = time.perf_counter()
+        self.interrupted = False
         if not _interactive():
             terminal.prepare()
-        parser = self._parser(description, data, seeds)
+        parser = self._parser(f"{description}\n\nTime on two cores: {takes}" if takes else description, data, seeds)
         flags = parser.parse_args(_flags_for(self.name))
         if flags.seeds is not None and flags.seeds < 1:
             parser.error(f"--seeds {flags.seeds}: expected at least 1")
@@ -57,6 +44,8 @@ class Lesson:
         except OSError as reason:
             parser.error(f"--out {self.out}: no folder can be made there ({reason.strerror}). Name another one")
         self.claims = Claims()
+        self.record = Record(self.out, vars(flags) | {"lesson": self.name, "seeds": list(self.seeds)})
+        terminal.after_an_error = self._end_of_what_was_stopped
 
     def _parser(self, description, data, seeds):
         script = f"lessons/{self.name}.py"
@@ -85,6 +74,38 @@ class Lesson:
         *arrays, classes = load(self.data, self.data_dir)
         return *map(backend.asarray, arrays), classes
 
+    def scaling(self, x_train):
+        """What turns a batch of bytes into the network's input: divided by 255 for digits, as the sources do it, else
+        to mean 0 and spread 1 for every colour."""
+        return scale_to_unit if "mnist" in self.data else Standardize(x_train)
+
+    def note(self, **row):
+        """One row of metrics.csv: what it is about and what was measured, as in note(init="He", seed=0, loss=0.3)."""
+        self.record.note(**row)
+
+    @contextlib.contextmanager
+    def running(self):
+        """The block where the time goes. Ctrl-C ends it; the rest of the lesson then shows what there is so far."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+            print("\nstopped: pictures and claims of what there is so far")
+
+    def each(self, *axes):
+        """Every item of a list, or of several lists every combination, with a bar on a terminal.
+
+            for init, seed in lesson.each(INITS, lesson.seeds):
+        """
+        items = list(axes[0]) if len(axes) == 1 else list(itertools.product(*axes))
+        bar = Bar(len(items))
+        try:
+            for item in items:
+                yield item
+                bar.advance()
+        finally:
+            bar.end()
+
     def save(self, figure, name):
         """Save a figure as a PNG and say where; a notebook shows that PNG below the cell."""
         import matplotlib.pyplot as plt
@@ -97,12 +118,22 @@ class Lesson:
             display(Image(filename=path))
 
     def finish(self):
-        """Print and save the claims; with --strict, exit with status 1 when one does not hold."""
-        self.claims.save(self.out / "claims.json")
+        """Print and save the claims; exit with status 130 after Ctrl-C, with --strict 1 when a claim does not hold."""
+        self.record.save(self.claims.as_dicts(), complete=not self.interrupted)
         print(f"\n{self.claims}\n\n{self.name} on {self.data}, {self.backend} backend: "
-              f"{time.perf_counter() - self.started:.0f} s\npictures and claims.json: {self.out}{os.sep}")
+              f"{in_words(self.record.seconds)}\npictures, metrics and claims: {self.out}{os.sep}")
+        if self.interrupted:
+            sys.exit(130)
         if self.strict and not self.claims.hold:
             sys.exit(1)
+
+    def _end_of_what_was_stopped(self):
+        """After Ctrl-C a picture or a claim may lack its numbers: the lesson ends there, with the table so far."""
+        if not self.interrupted:
+            return None
+        with contextlib.suppress(SystemExit):
+            self.finish()
+        return 130
 
 
 # -------------------------------------------------------------------------------------------------- flags and sessions
@@ -137,58 +168,3 @@ def _choose_arithmetic(flags):
         minidl.threads(1)
         print("--debug: the layers compute by the formulas in minidl/textbook.py, all in this thread: "
               "step into any of them")
-
-
-# ------------------------------------------------------------------------------------------------------------- claims
-
-@dataclass
-class Claim:
-    """One sentence that a lesson shows, what others measured (and where), what this run measured, and the verdict."""
-
-    claim: str
-    published: str
-    measured: str
-    holds: bool
-
-
-class Claims:
-    """The claims of one lesson, in order; print it for the table.
-
-    A claim that is added again takes the place of the first: in a notebook a cell may run twice.
-    """
-
-    def __init__(self):
-        self.rows = []
-
-    def add(self, claim, measured, holds, published="-"):
-        """claim: one sentence    measured: a number or text    holds: the verdict    published: value and source."""
-        text = f"{measured:.4g}" if isinstance(measured, float) else str(measured)
-        row = Claim(claim, published, text, bool(holds))
-        places = [k for k, other in enumerate(self.rows) if other.claim == claim] or [len(self.rows)]
-        self.rows[places[0]:places[0] + 1] = [row]
-
-    @property
-    def hold(self):
-        """Whether every claim holds."""
-        return all(row.holds for row in self.rows)
-
-    def save(self, path):
-        """Write the table as JSON."""
-        with written_whole(path, "the claims") as file:
-            file.write(json.dumps([asdict(row) for row in self.rows], indent=1, ensure_ascii=False).encode())
-
-    def __str__(self):
-        widths = _column_widths(shutil.get_terminal_size().columns)
-        rows = [(row.claim, row.published, row.measured, "yes" if row.holds else "NO") for row in self.rows]
-        failed = sum(not row.holds for row in self.rows)
-        verdict = f"{failed} of {len(self.rows)} claims do not hold in this run" if failed else \
-            f"all {len(self.rows)} claims hold"
-        return table(["claim", "published", "measured here", "holds"], rows, wrap=dict(enumerate(widths)), rules=True,
-                     footer=[verdict])
-
-
-def _column_widths(terminal):
-    """WIDTHS, or in a narrower terminal as much less of each, but for 80 columns in all and the last one as it is."""
-    room = min(max(terminal, 80), sum(WIDTHS) + 6) - 6 - WIDTHS[-1]
-    published, measured = (width * room // sum(WIDTHS[:-1]) for width in WIDTHS[1:-1])
-    return room - published - measured, published, measured, WIDTHS[-1]
