@@ -2,13 +2,14 @@
 
     minidl parity                     needs a GPU; exit status 1 where a difference is beyond its bound
 
-Every layer forward and backward, every loss, every optimizer, and a short training of the naive CNN. A difference is
+Every layer, loss and optimizer of the table in `minidl.cases`, and a short training of the naive CNN. A difference is
 relative to the largest value of its array. What a seed decides (first weights, the order of the batches, augmented
 images, masks) has to be equal to the bit; all other numbers up to rounding: each library adds up in its own order.
 """
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import inf
 
 import numpy as np
@@ -29,51 +30,16 @@ from minidl.backend import (
     use,
     xp,
 )
+from minidl.cases import CASES, LOSSES, OPTIMIZERS
 from minidl.datasets import Standardize, load
-from minidl.network import Concat, Residual, Sequential
-from minidl.regularizers import L1, L2
+from minidl.network import Sequential
+from minidl.regularizers import L2
 from minidl.training import fit
 
 PRECISIONS = ("float32", "float64")
 BOUNDS = {"layers": (1e-5, 1e-12), "losses": (1e-5, 1e-12), "optimizers": (1e-5, 1e-12), "training": (1e-4, 1e-9),
           "seed": (0.0, 0.0)}
-IMAGES, VECTORS = (6, 9, 8, 10), (7, 11)
-
-LAYERS = [
-    (lambda: layers.Dense(13), VECTORS),
-    (lambda: layers.Dense(3, bias=False), VECTORS),
-    (lambda: layers.Conv2D(9, 3, padding="same"), IMAGES),
-    (lambda: layers.Conv2D(4, (2, 3), stride=(2, 1), padding=(1, 0), bias=False), IMAGES),
-    (lambda: layers.Conv2D(10, 1), IMAGES),
-    (lambda: layers.DepthwiseConv2D(3, stride=2, padding=1), IMAGES),
-    (lambda: layers.MaxPool2D(2), IMAGES),
-    (lambda: layers.MaxPool2D(3, stride=2, padding=1), IMAGES),
-    (lambda: layers.AveragePool2D(2), IMAGES),
-    (lambda: layers.AveragePool2D(3, stride=1, padding="same"), IMAGES),
-    (lambda: layers.GlobalAveragePool2D(), IMAGES),
-    (lambda: layers.Flatten(), IMAGES),
-    (lambda: layers.ReLU(), IMAGES),
-    (lambda: layers.LeakyReLU(), IMAGES),
-    (lambda: layers.Sigmoid(), IMAGES),
-    (lambda: layers.Tanh(), IMAGES),
-    (lambda: layers.GELU(), IMAGES),
-    (lambda: layers.BatchNorm(), IMAGES),
-    (lambda: layers.BatchNorm(), VECTORS),
-    (lambda: layers.LayerNorm(), IMAGES),
-    (lambda: layers.Dropout(0.4), IMAGES),
-    (lambda: layers.Dropout(0.4, maps=True), IMAGES),
-    (lambda: Residual([layers.Conv2D(10, 3, padding=1, bias=False), layers.BatchNorm(), layers.Tanh()]), IMAGES),
-    (lambda: Concat([layers.Conv2D(2, 1), [layers.Tanh(), layers.Conv2D(3, 3, padding=1)], []]), IMAGES),
-    (lambda: models.ZeroPadShortcut(13), IMAGES),
-]
-LOSSES = [losses.SoftmaxCrossEntropy, lambda: losses.SoftmaxCrossEntropy(label_smoothing=0.1), losses.MeanSquaredError]
-OPTIMIZERS = [
-    lambda p: optimizers.SGD(p, lr=0.1),
-    lambda p: optimizers.SGD(p, lr=0.1, clip=0.5, penalty=L2(0.1)),
-    lambda p: optimizers.Momentum(p, lr=0.1, penalty=L1(0.1)),
-    lambda p: optimizers.Momentum(p, lr=0.1, nesterov=True),
-    optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam, optimizers.AdamW,
-]
+COPIES = 16          # how often a batch of the table is taken: a GPU's work then takes many blocks of threads
 BATCH = 100          # images in a step of the training
 AUGMENT = Chain([Flip(), Crop(2, "reflect"), Cutout(4), ChannelShift(20)])
 
@@ -142,14 +108,13 @@ def subjects(x, y, steps):
 
     x, y: images and labels to augment and to train on
     """
-    for make, shape in LAYERS:
-        yield "layers", f"{make()!r} {'image' if shape == IMAGES else 'vector'}", lambda m=make, s=shape: passed(m(), s)
-    for make in LOSSES:
-        name = type(make()).__name__ + (", smoothed" if getattr(make(), "label_smoothing", 0) else "")
-        yield "losses", name, lambda m=make: lost(m())
-    for make in OPTIMIZERS:
-        yield "optimizers", described(make(weights())), lambda m=make: stepped(m)
-    yield "optimizers", "MovingAverage", averaged
+    for case in CASES:
+        yield "layers", case.name, partial(passed, case)
+    for case in LOSSES:
+        yield "losses", case.name, partial(lost, case)
+    for name, make in OPTIMIZERS.items():
+        yield "optimizers", name, partial(stepped, make)
+    yield "optimizers", "movingaverage", averaged
     for name, compute in (("first weights", lambda: models.naive_cifar_net().state_dict()),
                           ("order of batches", lambda: {"order": draw_permutation(50_000)}),
                           ("augmented images", lambda: {"images": AUGMENT(xp.asarray(x[:200]))}),
@@ -158,35 +123,26 @@ def subjects(x, y, steps):
     yield "training", f"naive CNN, {steps} steps", lambda: trained(x, y, steps)
 
 
-def passed(layer, shape):
-    """A layer forward and backward in training, forward in evaluation; its parameters away from 0 and 1."""
-    layer.build(shape[1:])
-    for parameter in layer.parameters():
-        parameter.data += draw_normal(parameter.data.shape, 0.3)
-    x = draw_normal(shape)
-    y = layer.forward(x)
+def passed(case):
+    """A layer forward and backward in the mode of its case, then forward in evaluation."""
+    layer = case.layer()
+    N, *shape = case.shape
+    y = layer.forward(draw_normal((COPIES * N, *shape)))
     results = {"y": y, "dx": layer.backward(draw_normal(y.shape))}
     for place, parameter in enumerate(layer.parameters()):
         results[f"{parameter.name}.grad {place}"] = parameter.grad
-    return results | {"y in evaluation": layer.eval().forward(x)}
+    return results | {"y in evaluation": layer.eval().forward(draw_normal(case.shape))}
 
 
-def lost(loss):
-    scores = draw_normal((20, 10), 3)
-    target = draw_integers(10, 20) if loss.target == "labels" else draw_normal((20, 10))
+def lost(case):
+    loss, scores = case.make(), draw_normal(case.shape, 3)
+    target = draw_integers(case.shape[-1], len(scores)) if loss.target == "labels" else draw_normal(case.shape)
     return {"loss": loss.forward(scores, target), "dscores": loss.backward()}
 
 
 def weights():
     model = Sequential([layers.Dense(17), layers.BatchNorm(), layers.Dense(5)], input_shape=(23,))
     return model.parameters()
-
-
-def described(optimizer):
-    """The optimizer's name and what is unusual about it."""
-    unusual = [word for word, there in (("clipped", optimizer.clip), (repr(optimizer.penalty), optimizer.penalty),
-                                        ("Nesterov", getattr(optimizer, "nesterov", False))) if there]
-    return ", ".join([type(optimizer).__name__, *unusual])
 
 
 def stepped(make):

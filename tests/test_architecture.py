@@ -11,7 +11,7 @@ FLOORS = [
     ["errors", "backend"],
     ["parallel", "core", "initializers", "ops"],
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
-    ["network", "models", "datasets", "textbook"],
+    ["network", "models", "cases", "datasets", "textbook"],
     ["training", "parity", "checkpoint", "gradcheck", "probe", "claims", "plots"],
     ["lesson", "doctor", "cli", "__init__", "__main__"],   # minidl/__init__.py names what users import
 ]

@@ -102,8 +102,7 @@ def test_float32_is_float64_rounded(case):
             y = layer.forward(x)
             results[name] = [y, layer.backward(on_device(tie_free(y.shape, 3).astype(name))), *gradients(layer)]
     for k, (single, double) in enumerate(zip(results["float32"], results["float64"], strict=True)):
-        # a bias before a BatchNorm has gradient zero, of which float32 leaves its rounding
-        assert_close(single, double, f"{case.name}, tensor {k}", rtol=1e-5, atol=1e-5)
+        assert_close(single, double, f"{case.name}, tensor {k}", rtol=1e-5)
 
 
 @TABLE
@@ -210,7 +209,8 @@ def test_parameters_stand_in_definition_order_and_only_weights_decay():
 # ----------------------------------------------------------------------------------------- order of calls, other misuse
 
 
-KEEPERS = [case for case in CASES if "flatten" not in case.name and "empty" not in case.name and case.mode == "train"]
+NEEDS_NO_FORWARD = "flatten", "zeropadshortcut", "sequential-empty", "concat-empty"
+KEEPERS = [case for case in CASES if not case.name.startswith(NEEDS_NO_FORWARD) and case.mode == "train"]
 
 
 @pytest.mark.parametrize("case", KEEPERS, ids=lambda case: case.name)

@@ -112,8 +112,8 @@ def measure_again(case, most=25):
 
 
 def test_every_layer_is_in_the_table():
-    """A layer that minidl.layers exports has at least one line in the table; so has every argument that it knows."""
+    """A layer that minidl.layers exports has at least one row in the table; so has every argument that it knows."""
     from minidl import layers
     seen = {type(part).__name__ for case in CASES for part in case.layer().walk()}
     missing = set(layers.__all__) - seen
-    assert not missing, f"add a line to tests/cases.py for: {', '.join(sorted(missing))}"
+    assert not missing, f"add a row to minidl/cases.py for: {', '.join(sorted(missing))}"

@@ -1,8 +1,8 @@
-"""Write the golden files: what PyTorch computes for every case of the table in cases.py.
+"""Write the golden files: what PyTorch computes for every case of the tables in minidl/cases.py and cases.py.
 
-    python tests/golden/make_golden.py                 needs torch; run it after every change of the table
+    python tests/golden/make_golden.py                 needs torch; run it after every change of the tables
 
-One file for each kind of case, NAME.npz, with the arrays "case/dtype/tensor" and, as "versions", what made them.
+One file for each kind of case, NAME.npz, with the arrays "case/dtype/tensor" and the versions of what made them.
 """
 
 import platform
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 from golden import with_torch  # noqa: E402
-from golden.cases import DTYPES, TABLE  # noqa: E402
+from golden.cases import DTYPES, TABLE, save  # noqa: E402
 
 
 def main():
@@ -26,7 +26,7 @@ def main():
         arrays = {f"{case.name}/{dtype}/{tensor}": array for case in cases for dtype in DTYPES
                   for tensor, array in getattr(with_torch, kind)(case, dtype).items()}
         path = HERE / f"{kind}.npz"
-        np.savez_compressed(path, versions=versions, **arrays)
+        save(path, arrays, versions)
         print(f"{path.name}: {len(cases)} cases, {len(arrays)} arrays, {path.stat().st_size:,} bytes ({versions})")
 
 

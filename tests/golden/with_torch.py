@@ -1,49 +1,228 @@
-"""Each kind of case computed by PyTorch: a dictionary of NumPy arrays in minidl's layout, features last."""
+"""Each kind of case computed by PyTorch: a dictionary of NumPy arrays in minidl's layout, features last.
 
-import sys
+`theirs` makes PyTorch's counterpart of a built layer, of a loss or of an optimizer of minidl. A new kind of layer gets
+its function there.
+"""
+
+from functools import singledispatch
 
 import numpy as np
 import torch
-from golden.cases import SNAPSHOTS, STEPS, first_weights, gradient, losses_observed, numbers
+from golden.cases import (
+    HUGE,
+    SNAPSHOTS,
+    STEPS,
+    first_weights,
+    gradient,
+    images,
+    losses_observed,
+    numbers,
+    target,
+    training_images,
+)
 from torch import nn, optim
+from torch.nn.functional import pad
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-THIS = sys.modules[__name__]  # what the table's lambdas call t
+import minidl.losses
+from minidl import Concat, Residual, Sequential
+from minidl import layers as ours
+from minidl import optimizers as rules
+from minidl.core import Parameter
+from minidl.models import ZeroPadShortcut
+from minidl.regularizers import L1, L2
+
+# -------------------------------------------------------------------------------------------- PyTorch's counterparts
 
 
-class Residual(nn.Module):
-    def __init__(self, body, shortcut):
+@singledispatch
+def theirs(layer):
+    raise NotImplementedError(f"write in tests/golden/with_torch.py how PyTorch makes {layer!r}")
+
+
+class Module(nn.Module):
+    """A module from a function and the modules that it calls."""
+
+    def __init__(self, compute, *modules):
         super().__init__()
-        self.body, self.shortcut = body, shortcut
+        self.compute, self.inner = compute, nn.ModuleList(modules)
 
     def forward(self, x):
-        return self.body(x) + self.shortcut(x)
+        return self.compute(x, *self.inner)
 
 
-class Concat(nn.Module):
-    def __init__(self, *branches):
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-
-    def forward(self, x):
-        return torch.cat([branch(x) for branch in self.branches], dim=1)
+def features_last(module):
+    """The module on images whose features are the last axis."""
+    return Module(lambda x, module: module(x.movedim(1, -1)).movedim(-1, 1), module)
 
 
-def global_average():
+def padded(layer, size, fill, make):
+    """The module make(padding); where PyTorch knows no such padding, its images are padded before, with `fill`."""
+    if layer.padding != "same":
+        return make(0 if layer.padding == "valid" else layer.padding)
+    widths = []
+    for length, kernel, stride in zip(layer.input_shape[:2], size, layer.stride, strict=True):
+        zeros = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+        widths = [zeros // 2, zeros - zeros // 2, *widths]  # PyTorch begins with the last axis
+    return nn.Sequential(nn.ConstantPad2d(widths, fill), make(0))
+
+
+@theirs.register
+def _(layer: ours.Dense):
+    return nn.Linear(layer.input_shape[0], layer.units, bias=layer.bias)
+
+
+def convolution(layer, filters, groups):
+    def make(padding):
+        return nn.Conv2d(layer.input_shape[2], filters, layer.kernel_size, layer.stride, padding, groups=groups,
+                         bias=layer.bias)
+
+    return make("same") if (layer.padding, layer.stride) == ("same", (1, 1)) else \
+        padded(layer, layer.kernel_size, 0.0, make)
+
+
+@theirs.register
+def _(layer: ours.Conv2D):
+    return convolution(layer, layer.filters, groups=1)
+
+
+@theirs.register
+def _(layer: ours.DepthwiseConv2D):
+    return convolution(layer, layer.input_shape[2], groups=layer.input_shape[2])
+
+
+@theirs.register
+def _(layer: ours.MaxPool2D):
+    return padded(layer, layer.size, -np.inf, lambda padding: nn.MaxPool2d(layer.size, layer.stride, padding))
+
+
+@theirs.register
+def _(layer: ours.AveragePool2D):
+    return padded(layer, layer.size, 0.0, lambda padding: nn.AvgPool2d(layer.size, layer.stride, padding))
+
+
+@theirs.register
+def _(layer: ours.GlobalAveragePool2D):
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def tensor(array, dtype, images):
+@theirs.register
+def _(layer: ours.Flatten):
+    return features_last(nn.Flatten())
+
+
+@theirs.register
+def _(layer: ours.ReLU):
+    return nn.ReLU()
+
+
+@theirs.register
+def _(layer: ours.LeakyReLU):
+    return nn.LeakyReLU(layer.slope)
+
+
+@theirs.register
+def _(layer: ours.GELU):
+    return nn.GELU()
+
+
+@theirs.register
+def _(layer: ours.Sigmoid):
+    return nn.Sigmoid()
+
+
+@theirs.register
+def _(layer: ours.Tanh):
+    return nn.Tanh()
+
+
+@theirs.register
+def _(layer: ours.Dropout):
+    return (nn.Dropout2d if layer.maps else nn.Dropout)(layer.rate)
+
+
+@theirs.register
+def _(layer: ours.BatchNorm):
+    kind = nn.BatchNorm1d if len(layer.input_shape) == 1 else nn.BatchNorm2d
+    return kind(layer.input_shape[-1], layer.eps, momentum=1 - layer.momentum)
+
+
+@theirs.register
+def _(layer: ours.LayerNorm):
+    return features_last(nn.LayerNorm(layer.input_shape[-1], layer.eps))
+
+
+@theirs.register
+def _(layer: Sequential):
+    return nn.Sequential(*map(theirs, layer.layers))
+
+
+@theirs.register
+def _(layer: Residual):
+    return Module(lambda x, body, shortcut: body(x) + shortcut(x), theirs(layer.body), theirs(layer.shortcut))
+
+
+@theirs.register
+def _(layer: Concat):
+    return Module(lambda x, *branches: torch.cat([branch(x) for branch in branches], 1), *map(theirs, layer.branches))
+
+
+@theirs.register
+def _(layer: ZeroPadShortcut):
+    step, more = layer.stride, layer.features - layer.input_shape[2]
+    return Module(lambda x: pad(x[:, :, ::step, ::step], (0, 0, 0, 0, 0, more)))
+
+
+@theirs.register
+def _(loss: minidl.losses.SoftmaxCrossEntropy):
+    return nn.CrossEntropyLoss(label_smoothing=loss.label_smoothing)
+
+
+@theirs.register
+def _(loss: minidl.losses.MeanSquaredError):
+    return nn.MSELoss()
+
+
+@theirs.register
+def _(rule: rules.SGD):
+    return optim.SGD, {}
+
+
+@theirs.register
+def _(rule: rules.Momentum):
+    return optim.SGD, {"momentum": rule.momentum, "nesterov": rule.nesterov}
+
+
+@theirs.register
+def _(rule: rules.AdaGrad):
+    return optim.Adagrad, {"eps": rule.eps}
+
+
+@theirs.register
+def _(rule: rules.RMSProp):
+    return optim.RMSprop, {"alpha": rule.decay, "eps": rule.eps}
+
+
+@theirs.register
+def _(rule: rules.Adam):
+    kind = optim.AdamW if isinstance(rule, rules.AdamW) else optim.Adam
+    return kind, {"betas": (rule.beta1, rule.beta2), "eps": rule.eps}
+
+
+# ------------------------------------------------------------------------------- each kind of case, computed by PyTorch
+
+
+def tensor(array, dtype):
     """A new tensor that wants its gradient; of images, the features become axis 1."""
-    array = np.moveaxis(array, -1, 1) if images else array
+    array = np.moveaxis(array, -1, 1) if array.ndim == 4 else array
     return torch.tensor(np.ascontiguousarray(array, dtype), requires_grad=True)
 
 
-def array_of(result, images):
+def array_of(result):
     """The NumPy array of a tensor; of images, the features become the last axis."""
     array = result.detach().numpy()
-    return np.moveaxis(array, 1, -1) if images and array.ndim == 4 else array
+    return np.moveaxis(array, 1, -1) if array.ndim == 4 else array
 
 
 def parameters(module):
@@ -62,46 +241,47 @@ def parameters(module):
 
 def prepared(case, dtype):
     """The module with the numbers as its parameters: salt 10 for the first, 11 for the second, and so on."""
-    module = case.theirs(THIS).to(getattr(torch, dtype))
+    layer = case.make()
+    layer.build(case.shape[1:])
+    module = theirs(layer).to(getattr(torch, dtype))
     for place, (parameter, show) in enumerate(parameters(module)):
         view = show(parameter)
         view[...] = numbers(view.shape, 10 + place)
     return module
 
 
-def pass_through(module, x, dtype, images):
+def pass_through(module, case, dtype):
     """Forward and backward once: y, dx and the gradient of each parameter."""
-    x = tensor(x, dtype, images)
+    x = tensor(images(case), dtype)
     y = module(x)
-    dy = numbers(array_of(y, images).shape, 2)
-    y.backward(tensor(dy, dtype, images and dy.ndim == 4))
+    y.backward(tensor(numbers(array_of(y).shape, 2), dtype))
     gradients = {f"gradient_{place}": show(parameter.grad)
                  for place, (parameter, show) in enumerate(parameters(module))}
-    return {"y": array_of(y, images), "dx": array_of(x.grad, images), **gradients}
+    return {"y": array_of(y), "dx": array_of(x.grad), **gradients}
 
 
 def layers(case, dtype):
-    return pass_through(prepared(case, dtype), case.x, dtype, case.images)
+    return pass_through(prepared(case, dtype), case, dtype)
 
 
-def statistics(case, dtype):
-    module, images = prepared(case, dtype), len(case.shape) == 4
-    means, variances = [], []
+def frozen(case, dtype):
+    module = prepared(case, dtype)
+    parts = [part for part in module.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    kept = []
     for step in range(10):
-        module(tensor(numbers(case.shape, 20 + step, 2.0) + step / 8, dtype, images))
-        means.append(module.running_mean.numpy().copy())
-        variances.append(module.running_var.numpy().copy())
-    module.eval()
-    return {"running_mean": np.array(means), "running_var": np.array(variances),
-            **pass_through(module, numbers(case.shape, 1, 2.0), dtype, images)}
+        module(tensor(training_images(case, step), dtype))
+        kept.append([array.numpy().copy() for part in parts for array in (part.running_mean, part.running_var)])
+    return {**pass_through(module.eval(), case, dtype), "statistics": np.array(kept, dtype)}
 
 
 def losses(case, dtype):
-    scores = torch.tensor(case.scores.astype(dtype), requires_grad=True)
-    target = torch.tensor(case.target.astype(dtype) if case.target.dtype.kind == "f" else case.target)
-    loss = case.theirs(THIS)(scores, target)
-    loss.backward()
-    return {"loss": loss.detach().numpy(), "dscores": scores.grad.numpy()}
+    results = {}
+    for size, largest in (("", 4.0), ("huge_", HUGE)):
+        scores, labels = torch.tensor(numbers(case.shape, 1, largest).astype(dtype), requires_grad=True), target(case)
+        loss = theirs(case.make())(scores, torch.tensor(labels.astype(dtype) if labels.dtype.kind == "f" else labels))
+        loss.backward()
+        results |= {f"{size}loss": loss.detach().numpy(), f"{size}dscores": scores.grad.numpy()}
+    return results
 
 
 def first_tensors(dtype):
@@ -110,13 +290,19 @@ def first_tensors(dtype):
 
 def optimizers(case, dtype):
     W, b = first_tensors(dtype)
-    optimizer = case.theirs(optim, [{"params": [W], "weight_decay": case.decay}, {"params": [b], "weight_decay": 0.0}])
+    rule = case.make([Parameter(array, name) for array, name in zip(first_weights(), "Wb", strict=True)])
+    kind, options = theirs(rule)
+    l1 = rule.penalty.coefficient if isinstance(rule.penalty, L1) else 0.0  # which PyTorch leaves to the caller
+    l2 = rule.penalty.coefficient if isinstance(rule.penalty, L2) else 0.0
+    decay = rule.decay if isinstance(rule, rules.AdamW) else l2
+    optimizer = kind([{"params": [W], "weight_decay": decay}, {"params": [b], "weight_decay": 0.0}], rule.lr, **options)
     kept = []
     for step in range(1, STEPS + 1):
         for place, weights in enumerate((W, b)):
             weights.grad = torch.tensor(gradient(weights.detach().numpy(), 2 * step + place).astype(dtype))
-        if case.clip is not None:
-            nn.utils.clip_grad_norm_([W, b], case.clip)
+        if rule.clip is not None:
+            nn.utils.clip_grad_norm_([W, b], rule.clip)
+        W.grad += l1 * W.detach().sign()
         optimizer.step()
         if step in SNAPSHOTS:
             kept.append(np.concatenate([W.detach().numpy().ravel(), b.detach().numpy()]))
