@@ -392,8 +392,8 @@ plant(LOSS, "input", "shifted = scores - scores.max(axis=1, keepdims=True)", {
     "scores -= scores.max(axis=1, keepdims=True); shifted = scores": "changed its argument",
 })
 plant(SMOOTHED, "input", "self.saved = p, target", {
-    "self.saved = p, onehot + smoothing / classes": "extra term",
-    "self.saved = p, (1 - smoothing) * onehot": "missing term",
+    "self.saved = p, onehot + self.label_smoothing / scores.shape[1]": "extra term",
+    "self.saved = p, (1 - self.label_smoothing) * onehot": "missing term",
 })
 plant(SQUARES, "input", "2 * distance / distance.size", {
     "distance / distance.size": "constant factor",
