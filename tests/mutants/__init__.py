@@ -1,56 +1,32 @@
-"""Wrong gradients, planted on purpose: a table of small edits to the source of minidl's own layers and losses.
+"""Wrong gradients, planted on purpose: a table of small edits to the text of minidl's own layers and losses.
 
-No class is copied by hand. `planted(mutant)` reads the source of the module as it stands today, replaces one piece of
-text in one class or function, and executes the result beside the original, so a mutant follows its layer wherever that
-goes. An edit whose text is not found exactly once fails loudly: then the table wants the layer's new words.
+The text is the blackboard, `minidl/textbook.py`, which stays while the fast classes change. `planted(mutant)` replaces
+one piece of it, executes the result beside the original, and gives a layer or loss its class. An edit whose text is
+not found exactly once fails loudly: then the table wants the twin's new words.
 """
 
 import inspect
-import sys
-from dataclasses import dataclass
 
-from mutants.table import TABLE
+from minidl import textbook
+from mutants.table import MUTANTS, Mutant
 
-__all__ = ["MUTANTS", "Mutant", "planted"]
+__all__ = ["MUTANTS", "SUBJECTS", "Mutant", "planted"]
 
-
-@dataclass(frozen=True)
-class Mutant:
-    kind: type          # the layer or loss that is checked
-    make: object        # (class) -> layer
-    shape: tuple        # of the input, with the batch axis
-    edited: object      # the class or function whose source is edited: `kind`, its base, or a helper such as Windows
-    old: str
-    new: str
-    cause: str          # the name under which the mistake was planted
-    tensor: str         # where it must be found
-
-    def __str__(self):
-        edit = " ".join(f"{self.old} -> {self.new}".split())
-        return f"{self.kind.__name__}.{self.tensor}: {edit}"
-
-
-MUTANTS = [Mutant(subject.kind, subject.make, subject.shape, edited or subject.kind, *edit)
-           for subject, edited, edits in TABLE for edit in edits]
+SUBJECTS = list({mutant.case.name: mutant.case for mutant in MUTANTS}.values())   # the right layers and losses
 
 
 def planted(mutant):
     """The layer or loss of a mutant, with the mistake in it."""
-    names = executed(mutant.edited, mutant.old, mutant.new)
-    if mutant.edited.__module__ != mutant.kind.__module__:
-        rights, wrongs, names = vars(sys.modules[mutant.edited.__module__]), names, executed(mutant.kind)
-        # what the layer's module imported from there: its methods look it up when they run
-        names.update({name: wrongs[name] for name, thing in names.items() if thing is rights.get(name, names)})
-    return mutant.make(names[mutant.kind.__name__])
+    thing = mutant.case.make()
+    thing.__class__ = edited(mutant)[type(thing).__name__]
+    return thing
 
 
-def executed(thing, old="", new=""):
-    """The names of the module in which a class or function stands, after `old` in its source became `new`."""
-    module = sys.modules[thing.__module__]
-    source, part = inspect.getsource(module), inspect.getsource(thing)
-    if old:
-        assert part.count(old) == 1, f"{thing.__name__}: {old!r} stands {part.count(old)} times in its source"
-        source = source.replace(part, part.replace(old, new), 1)
+def edited(mutant):
+    """The names of minidl/textbook.py, or of the module of a class without a twin, executed with the mutant's edit."""
+    module = textbook if hasattr(textbook, mutant.place) else inspect.getmodule(type(mutant.case.make()))
+    source, part = inspect.getsource(module), inspect.getsource(getattr(module, mutant.place))
+    assert part.count(mutant.old) == 1, f"{mutant.place}: {mutant.old!r} occurs {part.count(mutant.old)} times in it"
     names = {"__name__": module.__name__}
-    exec(compile(source, module.__file__, "exec"), names)
+    exec(compile(source.replace(part, part.replace(mutant.old, mutant.new)), module.__file__, "exec"), names)
     return names
