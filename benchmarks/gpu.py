@@ -219,7 +219,8 @@ def versions():
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="small ceilings, three rounds, two steps of parity")
     parser.add_argument("--only", default=",".join(NETWORKS), help="networks, separated by commas")
     parser.add_argument("--batches", default="own,512", help="batch sizes, separated by commas; own: each network's")

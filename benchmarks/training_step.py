@@ -192,7 +192,8 @@ def chart(result, path):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, no memory")
     parser.add_argument("--threads", type=int, default=minidl.threads(), help="of every library (all cores)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall",

@@ -248,11 +248,23 @@ def test_lesson_that_is_not_there(capsys):
     assert "there is no lesson 99" in err and "02" in err
 
 
-def test_lesson_hands_on_its_flags(capsys, monkeypatch):
+@pytest.mark.parametrize("number", ["2", "02"])
+def test_lesson_hands_on_its_flags(capsys, monkeypatch, number):
     monkeypatch.setattr(sys, "argv", ["minidl"])
-    status, out, _ = run(capsys, "lesson", "2", "--help")
+    status, out, _ = run(capsys, "lesson", number, "--help")
     assert status == 0
     assert "--seeds" in out and "02_vanishing_gradient.py" in out
+
+
+@pytest.mark.parametrize(("command", "half"), [
+    (["lesson", "2", "--data", "shapes10"], "--see"), (["data"], "--data-di"), (["doctor"], "--back"),
+    (["parity"], "--step"), (["gradcheck", "student.py:Affine", "--input-shape", "5,4"], "--kwarg")])
+def test_half_a_flag_is_refused(capsys, monkeypatch, command, half):
+    """argparse would complete it: --seed 3 once meant --seeds 3."""
+    monkeypatch.setattr(sys, "argv", ["minidl"])
+    status, out, err = run(capsys, *command, half, "3")
+    assert (status, out) == (2, "")
+    assert f"unrecognized arguments: {half}" in err
 
 
 def test_data_lists_and_loads(capsys, tmp_path):

@@ -113,6 +113,28 @@ def test_help_names_every_flag(lesson):
     assert not missing, f"{missing} not in\n{done.stdout}"
 
 
+FORMS = """
+import minidl
+from minidl.layers import Dense
+from minidl.lesson import Lesson
+lesson = Lesson("00_small", "what computes, and in how many threads")
+print(Dense.backward.__module__, minidl.threads())
+"""
+
+
+@pytest.mark.parametrize(("flags", "form", "threads"), [
+    ([], "minidl.layers.dense", 3), (["--textbook"], "minidl.textbook", 3), (["--debug"], "minidl.textbook", 1)])
+def test_the_forms_of_the_blackboard(flags, form, threads, tmp_path):
+    script = tmp_path / "00_small.py"
+    script.write_text(FORMS)
+    done = run(script, *flags, "--out", tmp_path, MINIDL_THREADS="3", PYTHONPATH=str(ROOT))
+    assert done.stderr == ""
+    *said, forms = done.stdout.splitlines()
+    assert forms == f"{form} {threads}"
+    assert len(said) == ("--debug" in flags), "it says once what it did"
+    assert not said or said[0].startswith("--debug: the layers compute by the formulas in minidl/textbook.py, all in")
+
+
 def test_seeds_begin_at_the_first_one(tmp_path, monkeypatch):
     def seeds(*flags):
         monkeypatch.setattr(sys, "argv", ["00_small.py", "--out", str(tmp_path), *flags])
