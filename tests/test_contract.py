@@ -8,15 +8,32 @@ import pytest
 from cases import CASES, assert_close, assert_same_bits, assert_says, on_device, tie_free
 
 import minidl
-from minidl import Sequential
+from minidl import Concat, Residual, Sequential
 from minidl.backend import to_cpu, xp
 from minidl.core import Layer, Parameter
 from minidl.errors import BackendError, DataError, ShapeError, UserError
 from minidl.initializers import initializer
-from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Sigmoid, Tanh
-from minidl.losses import SoftmaxCrossEntropy
-from minidl.optimizers import SGD, AdaGrad, Adam, Momentum, RMSProp
+from minidl.layers import (
+    GELU,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
+from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp, clip_by_global_norm
 from minidl.regularizers import L1, L2
+from minidl.schedules import Constant, Cosine, PiecewiseConstant, ReduceOnPlateau, Triangular
 
 pytestmark = pytest.mark.usefixtures("device")
 TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -395,6 +412,62 @@ def test_wrong_arguments(make, parts):
     assert_says(caught, *parts)
 
 
+@pytest.mark.parametrize(("make", "text"), [
+    (lambda: DepthwiseConv2D(0), "kernel_size=0: expected a whole number of at least 1, or a pair"),
+    (lambda: DepthwiseConv2D(3, stride=0), "stride=0: expected a whole number"),
+    (lambda: DepthwiseConv2D(3, padding="full"), "padding='full': expected \"same\", \"valid\""),
+    (lambda: DepthwiseConv2D(3, init="hee"), "init='hee': expected one of zeros"),
+    (lambda: DepthwiseConv2D(5).build((3, 4, 2)),
+     "DepthwiseConv2D(5): a window of 5x5 does not fit into the padded image of 3x4"),
+    (lambda: DepthwiseConv2D(3).build((12,)), "expected input of shape (H, W, C) without the batch axis, got (12,)"),
+    (lambda: AveragePool2D(2, padding=2), "padding=2: expected at most half the window (2, 2)"),
+    (lambda: AveragePool2D(3).build((2, 5, 1)), "AveragePool2D(3): a window of 3x3 does not fit"),
+    (lambda: GlobalAveragePool2D().build((10,)), "GlobalAveragePool2D(): expected input of shape (H, W, C)"),
+    (lambda: LeakyReLU(1.5), "slope=1.5: expected a number in [0, 1)"),
+    (lambda: LeakyReLU(-0.1), "slope=-0.1: expected a number in [0, 1)"),
+    (lambda: LayerNorm(eps=-1), "eps=-1: expected a number at least 0"),
+    (lambda: Dropout(0.5, maps=True).build((10,)), "Vectors have no feature maps: leave maps=True out"),
+    (lambda: Residual(3), "Residual: expected a layer or a list of layers, got 3"),
+    (lambda: Residual(ReLU), "Write ReLU(...)"),
+    (lambda: Residual([ReLU(), 3]), "Sequential: place 1 holds 3, which is not a layer"),
+    (lambda: Residual(Conv2D(8, 3, padding=1)).build((5, 4, 3)),
+     "shortcut of 0 layers): for input (5, 4, 3) the body gives (5, 4, 8), the shortcut (5, 4, 3);"),
+    (lambda: Sequential([ReLU(), Residual([Conv2D(8, 9), ReLU()])], input_shape=(5, 4, 3)),
+     "residual_1.body.conv2d_1: Conv2D(8, 9): a window of 9x9 does not fit"),
+    (lambda: Sequential([Sequential([Residual(Dense(4))])], input_shape=(3,)),
+     "sequential_1.residual_1: Residual(body of 1, shortcut of 0 layers): for input (3,) the body gives (4,), "
+     "the shortcut (3,)"),
+    (lambda: Concat([]), "Concat: expected at least one branch, got none"),
+    (lambda: Concat([ReLU(), "relu"]), "Concat: expected a layer or a list of layers, got 'relu'"),
+    (lambda: Sequential([Concat([[], ReLU(), Conv2D(2, 3)])], input_shape=(5, 4, 3)),
+     "concat_1: Concat(3 branches): for input (5, 4, 3) branch_1 gives (5, 4, 3), branch_3 gives (3, 2, 2)"),
+    (lambda: Sequential([Residual([])]).summary(), "Sequential(1 layers) is not built yet"),
+    (lambda: Sequential([ReLU()], input_shape=(3,)).summary(batch_size=0), "batch_size=0: expected a whole number"),
+    (lambda: SoftmaxCrossEntropy(label_smoothing=1.0), "label_smoothing=1.0: expected a number in [0, 1)"),
+    (lambda: MeanSquaredError().forward(minidl.asarray(np.zeros((3, 1))), np.zeros(3)),
+     "target: expected the shape of the scores, (3, 1); got (3,). One column is (N, 1)"),
+    (lambda: MeanSquaredError().forward(minidl.asarray(np.zeros((3, 2))), np.zeros((3, 1))),
+     "Does the last layer have as"),
+    (lambda: SGD(dense_parameters(), lr=0.1, clip=-1), "clip=-1: expected a number at least 0"),
+    (lambda: clip_by_global_norm(dense_parameters(), -1), "limit=-1: expected a number at least 0"),
+    (lambda: AdamW(dense_parameters(), decay=-0.1), "decay=-0.1: expected a number at least 0"),
+    (lambda: MovingAverage(dense_parameters(), decay=1), "decay=1: expected a number in [0, 1)"),
+    (lambda: MovingAverage([]), "MovingAverage: expected the parameters of a built model"),
+    (lambda: Constant(-1), "lr=-1: expected a number at least 0"),
+    (lambda: PiecewiseConstant([0.1, 0.01], borders=[0.7, 0.5]), "rising borders, one fewer than rates; got 2 rates"),
+    (lambda: PiecewiseConstant([0.1, 0.01], borders=[30]), "borders=30: expected a number in [0, 1)"),
+    (lambda: Cosine(0.1, warmup=1), "warmup=1: expected a number in [0, 1)"),
+    (lambda: Triangular(0.1, peak=1), "peak=1: expected a number in [0, 1)"),
+    (lambda: ReduceOnPlateau(0.1, factor=1), "factor=1: expected a number in [0, 1)"),
+    (lambda: ReduceOnPlateau(0.1, patience=-1), "patience=-1: expected a whole number"),
+    (lambda: ReduceOnPlateau(0.1, better="max"), "better='max': expected \"lower\" or \"higher\""),
+])
+def test_wrong_arguments_in_whole_sentences(make, text):
+    with pytest.raises(UserError) as caught:
+        make()
+    assert_says(caught, text)
+
+
 def dense_parameters():
     return Sequential([Dense(3)], input_shape=(4,)).parameters()
 
@@ -417,10 +490,12 @@ def test_an_unknown_backend():
 def test_the_same_layer_twice():
     layer = ReLU()
     for make in (lambda: Sequential([layer, Dense(3), layer]), lambda: Sequential([layer, Sequential([layer])]),
-                 lambda: Sequential([Sequential([Dense(2), layer]), Sequential([layer])])):
+                 lambda: Sequential([Sequential([Dense(2), layer]), Sequential([layer])]),
+                 lambda: Residual(layer, [layer]), lambda: Concat([[Dense(2), layer], Sequential([layer])]),
+                 lambda: Sequential([layer, Residual(layer)])):
         with pytest.raises(UserError) as caught:
             make()
-        assert_says(caught, "Sequential", "the same", "stands at two places", "make one for each")
+        assert_says(caught, "the same ReLU() stands at two places", "make one for each")
 
 
 def test_a_layer_without_forward_or_backward():
@@ -611,19 +686,15 @@ def test_how_layers_are_written():
                         (Conv2D(8, 3, 2, "same"), "Conv2D(8, 3, stride=2, padding='same')"),
                         (MaxPool2D(2), "MaxPool2D(2)"), (MaxPool2D(3, 2, 1), "MaxPool2D(3, stride=2, padding=1)"),
                         (Dropout(0.25), "Dropout(0.25)"), (ReLU(), "ReLU()"), (Sigmoid(), "Sigmoid()"),
-                        (Tanh(), "Tanh()"), (Sequential([ReLU(), ReLU()]), "Sequential(2 layers)")):
+                        (Tanh(), "Tanh()"), (Sequential([ReLU(), ReLU()]), "Sequential(2 layers)"),
+                        (DepthwiseConv2D(3), "DepthwiseConv2D(3)"),
+                        (DepthwiseConv2D((3, 2), 2, "same"), "DepthwiseConv2D((3, 2), stride=2, padding='same')"),
+                        (AveragePool2D(3, 2, (1, 0)), "AveragePool2D(3, stride=2, padding=(1, 0))"),
+                        (MaxPool2D(3, 1, "same"), "MaxPool2D(3, stride=1, padding='same')"),
+                        (GlobalAveragePool2D(), "GlobalAveragePool2D()"), (LeakyReLU(), "LeakyReLU(0.01)"),
+                        (GELU(), "GELU()"), (LayerNorm(), "LayerNorm()"),
+                        (Dropout(0.5, maps=True), "Dropout(0.5, maps=True)"),
+                        (Residual([ReLU(), ReLU()]), "Residual(body of 2, shortcut of 0 layers)"),
+                        (Concat([[], ReLU()]), "Concat(2 branches)")):
         assert repr(layer) == text
     assert repr(Parameter(xp.zeros((2, 3)), "W")) == "Parameter(W, shape (2, 3), float64)"
-
-
-def test_summary():
-    rows = [line.split() for line in model().summary().splitlines()]
-    assert rows[2] == ["input", "(5,", "4,", "2)"]
-    assert rows[3] == ["conv2d_1", "Conv2D(3,", "2)", "(4,", "3,", "3)", "27"]       # 2*2*2*3 + 3
-    assert rows[4] == ["batchnorm_1", "BatchNorm()", "(4,", "3,", "3)", "6"]
-    assert rows[5] == ["relu_1", "ReLU()", "(4,", "3,", "3)"]
-    assert rows[6] == ["sequential_1", "Sequential(2", "layers)", "(4,)", "148"]     # 36*4 + 4
-    assert rows[7] == ["flatten_1", "Flatten()", "(36,)"]
-    assert rows[8] == ["dense_1", "Dense(4)", "(4,)", "148"]
-    assert rows[9] == ["dense_1", "Dense(2)", "(2,)", "10"]
-    assert model().summary().splitlines()[-1] == "191 parameters, and 6 running statistics that are not trained"

@@ -3,12 +3,13 @@ by a few lines written here that share nothing with it. On every backend; on the
 
 import numpy as np
 import pytest
-from cases import CASES, assert_close, freeze, on_device
+from cases import CASES, LOSSES, OPTIMIZERS, assert_close, freeze, on_device
 
 import minidl
-from minidl import parallel
+from minidl import layers, losses, network, optimizers, parallel
 from minidl.backend import to_cpu
-from minidl.gradcheck import check_layer
+from minidl.core import Parameter
+from minidl.gradcheck import check_layer, check_loss
 
 TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -111,9 +112,21 @@ def measure_again(case, most=25):
                      atol=1e-8 * np.abs(gradient).sum() + 1e-9)
 
 
-def test_every_layer_is_in_the_table():
-    """A layer that minidl.layers exports has at least one row in the table; so has every argument that it knows."""
-    from minidl import layers
-    seen = {type(part).__name__ for case in CASES for part in case.layer().walk()}
-    missing = set(layers.__all__) - seen
-    assert not missing, f"add a row to minidl/cases.py for: {', '.join(sorted(missing))}"
+@pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
+def test_losses(case, device):
+    report = check_loss(case.make(), case.shape)
+    assert report.passed, f"{case.name}\n{report}"
+    assert report.finding("input").max_relative_error < 1e-6
+
+
+def test_the_table_has_a_row_for_everything_public():
+    names = [case.name for case in (*CASES, *LOSSES)]
+    assert len(set(names)) == len(names), "two cases of one name"
+    kinds = {type(part) for case in CASES for part in case.layer().walk()} | {type(case.make()) for case in LOSSES}
+    kinds |= {type(make([Parameter(on_device(np.ones(3)), "W")])) for make in OPTIMIZERS.values()}
+    public = {getattr(layers, name) for name in layers.__all__}
+    public |= {kind for module, base in ((network, network.Container), (losses, losses.Loss),
+                                         (optimizers, optimizers.Optimizer))
+               for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, base)}
+    missing = public - kinds - {network.Container, losses.Loss, optimizers.Optimizer}
+    assert not missing, f"add a row to minidl/cases.py for: {', '.join(sorted(kind.__name__ for kind in missing))}"

@@ -10,7 +10,7 @@ import pkgutil
 import numpy as np
 import pytest
 import standin
-from cases import assert_close, assert_same_bits, tie_free
+from cases import OPTIMIZERS, assert_close, assert_same_bits, tie_free
 from standin import needs_compiler
 
 import minidl
@@ -26,8 +26,7 @@ from minidl.ops.pooling import max_pool, max_pool_gradient
 from minidl.ops.relu import relu
 from minidl.ops.softmax import softmax_cross_entropy
 from minidl.ops.windows import Windows
-from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp
-from minidl.regularizers import L2
+from minidl.optimizers import MovingAverage
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 DRAW = np.random.default_rng(0)
@@ -195,11 +194,6 @@ def test_a_label_that_is_no_class_makes_the_loss_no_number():
         minidl.use("numpy")
     assert np.isnan(losses).tolist() == [False, True, True, False]
     assert np.isfinite(gradient).all()
-
-
-OPTIMIZERS = {"SGD": lambda p: SGD(p, 0.1), "Momentum": lambda p: Momentum(p, 0.1, penalty=L2(0.1)),
-              "Nesterov": lambda p: Momentum(p, 0.1, nesterov=True), "AdaGrad": AdaGrad, "RMSProp": RMSProp,
-              "Adam": Adam, "AdamW": lambda p: AdamW(p, decay=0.3)}
 
 
 @needs_compiler

@@ -8,7 +8,7 @@ from cases import assert_close, assert_same_bits, on_device, tie_free
 
 from minidl import Sequential
 from minidl.layers import BatchNorm, Conv2D, Dense, Flatten
-from minidl.losses import SoftmaxCrossEntropy
+from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.regularizers import L1, L2
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -20,6 +20,20 @@ def test_two_classes_by_hand():
     scores = on_device(np.array([[0, math.log(3)], [0, math.log(3)]]))
     assert_close(loss.forward(scores, [0, 1]), (math.log(4) - math.log(0.75)) / 2, "loss", 1e-15)
     assert_close(loss.backward(), [[-0.375, 0.375], [0.125, -0.125]], "dscores", 1e-15)
+
+
+def test_label_smoothing_by_hand():
+    """Probabilities 2/3 and 1/3, target 0.9 and 0.1."""
+    loss = SoftmaxCrossEntropy(label_smoothing=0.2)
+    scores = on_device(np.array([[math.log(2), 0]]))
+    assert_close(loss.forward(scores, [0]), 0.9 * math.log(3 / 2) + 0.1 * math.log(3), "loss", 1e-15)
+    assert_close(loss.backward(), [[2 / 3 - 0.9, 1 / 3 - 0.1]], "dscores", 1e-15)
+
+
+def test_mean_squared_error_by_hand():
+    loss = MeanSquaredError()
+    assert loss.forward(on_device(np.array([[1.0, 2], [3, 4]])), [[1, 1], [1, 1]]) == (0 + 1 + 4 + 9) / 4
+    assert_same_bits(loss.backward(), np.array([[0, 0.5], [1, 1.5]]), "dscores")
 
 
 def reference(scores, labels):

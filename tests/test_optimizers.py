@@ -1,20 +1,22 @@
-"""Optimizers against the formulas of their papers, written out for single numbers; and how they hold parameters."""
+"""Optimizers against the formulas of their papers, written out for single numbers; how they hold parameters and resume;
+averages and schedules by hand."""
 
 import math
 
 import numpy as np
 import pytest
-from cases import assert_close, assert_same_bits, assert_says, on_device, tie_free
+from cases import OPTIMIZERS, assert_close, assert_same_bits, assert_says, on_device, tie_free
 
 import minidl
 from minidl import Sequential
-from minidl.backend import to_cpu, xp
-from minidl.core import FlatParameters
-from minidl.errors import UserError
+from minidl.backend import draw_normal, to_cpu, xp
+from minidl.core import FlatParameters, Parameter
+from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Conv2D, Dense, Flatten
 from minidl.losses import SoftmaxCrossEntropy
-from minidl.optimizers import SGD, AdaGrad, Adam, Momentum, RMSProp
+from minidl.optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, MovingAverage, RMSProp, clip_by_global_norm
 from minidl.regularizers import L1, L2
+from minidl.schedules import Constant, Cosine, PiecewiseConstant, ReduceOnPlateau, Triangular
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -164,10 +166,10 @@ def test_the_learning_rate_may_change_at_any_time():
     assert parameter.data[0, 0] == -0.75
 
 
-@pytest.mark.parametrize("kind", [SGD, Momentum, AdaGrad, RMSProp, Adam])
-def test_float32_stays_float32(kind):
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_float32_stays_float32(name):
     parameters = model().parameters()
-    optimizer = kind(parameters, lr=0.1, penalty=L2(0.1))
+    optimizer = OPTIMIZERS[name](parameters)
     for parameter in parameters:
         parameter.grad[...] = 1
     optimizer.step()
@@ -305,3 +307,114 @@ def test_training_lowers_the_loss():
             net.backward(loss.backward())
             step.step()
         assert losses[-1] < 0.7 * losses[0], f"{type(step).__name__}: {losses[0]:.3f} -> {losses[-1]:.3f}"
+
+
+# ---------------------------------------------------------------------------------- states, clipping, decay, averages
+
+
+def weights():
+    minidl.seed(0)
+    return [Parameter(draw_normal((3, 2)), "W"), Parameter(draw_normal((4,)), "b", decay=False)]
+
+
+def run(optimizer, first, last):
+    """The steps first ... last - 1, with a gradient that each step number decides."""
+    for step in range(first, last):
+        minidl.seed(step)
+        for parameter in optimizer.all_parameters:
+            parameter.grad[...] = draw_normal(parameter.data.shape)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_run_resumed_from_its_state_goes_on_as_if_nothing_had_happened(name, tmp_path):
+    make = OPTIMIZERS[name]
+    whole = make(weights())
+    run(whole, 0, 10)
+    begun = make(weights())
+    run(begun, 0, 5)
+    begun.lr = begun.lr / 2  # as a schedule does
+    np.savez(tmp_path / "state.npz", **begun.state_dict())
+    resumed = make(weights())
+    resumed.lr = 1  # a whole number, whose type must not stick
+    resumed.flat.data[...] = begun.flat.data
+    with np.load(tmp_path / "state.npz") as state:
+        resumed.load_state_dict(dict(state))
+    assert resumed.lr == begun.lr and type(resumed.lr) is float
+    resumed.lr = whole.lr
+    run(resumed, 5, 10)
+    assert (resumed.flat.data == whole.flat.data).all()
+
+
+def test_state_of_another_optimizer_or_model_is_refused():
+    adam, momentum = Adam(weights()), Momentum(weights(), lr=0.1)
+    state = momentum.state_dict()
+    with pytest.raises(UserError, match="Adam remembers lr, m, s, t; the state holds lr, v"):
+        adam.load_state_dict(state)
+    state["v"] = state["v"][:3]
+    with pytest.raises(ShapeError, match=r"v of Momentum has shape \(10,\), in the state \(3,\)"):
+        momentum.load_state_dict(state)
+
+
+def test_decay_spares_biases():
+    parameters = weights()
+    W, b = (parameter.data.copy() for parameter in parameters)
+    AdamW(parameters, lr=0.5, decay=0.1).step()  # no gradient: Adam's own step is zero
+    assert to_cpu(parameters[0].data) == pytest.approx(to_cpu(0.95 * W)) and (parameters[1].data == b).all()
+
+
+def test_clipping_keeps_the_direction_and_leaves_short_gradients_alone():
+    W, b = weights()
+    W.grad[...], b.grad[...] = 0, 0
+    W.grad[0, 0], b.grad[1] = 3, 4
+    assert float(clip_by_global_norm([W, b], 10)) == 5
+    assert (W.grad[0, 0], b.grad[1]) == (3, 4)
+    assert float(clip_by_global_norm([W, b], 1)) == 5
+    assert (float(W.grad[0, 0]), float(b.grad[1])) == pytest.approx((0.6, 0.8), rel=1e-6)
+    W.grad[0, 0], b.grad[1] = 3, 4
+    SGD([W, b], lr=1, clip=0.5, penalty=L2(1.0)).step()  # the penalty is added after clipping
+    assert float(W.data[0, 0]) == pytest.approx(-0.3, abs=1e-6) and to_cpu(W.data)[1:] == pytest.approx(0)
+
+
+def test_averaged_weights_are_swapped_in_and_out():
+    parameters = weights()
+    average = MovingAverage(parameters, decay=0.5)
+    optimizer = SGD(parameters, lr=1.0)  # works on the same vectors
+    for value in (1.0, 2.0, 4.0):
+        for parameter in parameters:
+            parameter.data[...] = value
+        average.update()
+    with pytest.raises(ZeroDivisionError), average.swapped_in():
+        assert (parameters[0].data == 2.75).all()  # ((1 + 2) / 2 + 4) / 2
+        raise ZeroDivisionError
+    assert (parameters[0].data == 4).all() and (optimizer.flat.data == 4).all()
+    other = MovingAverage(weights(), decay=0.5)
+    other.load_state_dict(average.state_dict())
+    assert (other.average == 2.75).all() and other.t == 3
+    Adam(parameters[:1])
+    with pytest.raises(UserError, match="MovingAverage: another optimizer was made for some of these"):
+        average.update()
+
+
+# ---------------------------------------------------------------------------------------------------------- schedules
+
+
+def test_schedules_by_hand():
+    assert [Constant(0.3)(p) for p in (0, 0.5, 1)] == [0.3] * 3
+    assert [PiecewiseConstant([3, 2, 1], [0.5, 0.75])(p) for p in (0, 0.49, 0.5, 0.74, 0.75, 1)] == [3, 3, 2, 2, 1, 1]
+    assert [Cosine(2.0, final=1.0, warmup=0.5)(p) for p in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx([0, 1, 2, 1.5, 1])
+    assert [Triangular(1.0, peak=0.25, start=0.2, final=0.1)(p) for p in (0, 0.125, 0.25, 0.625, 1)] == \
+        pytest.approx([0.2, 0.6, 1, 0.55, 0.1])
+    assert Triangular(1.0, peak=0)(0) == 1
+
+
+def test_reduce_on_plateau_resumes():
+    schedule = ReduceOnPlateau(1.0, factor=0.5, patience=1, least=0.3)
+    rates = []
+    for loss in (5, 4, 4, 4, 4, 4, 4, 4, 4):
+        schedule.observe(loss)
+        rates.append(schedule(0))
+    assert rates == [1, 1, 1, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3]
+    other = ReduceOnPlateau(1.0, factor=0.5, patience=1)
+    other.load_state_dict(schedule.state_dict())
+    assert other.state_dict() == schedule.state_dict()

@@ -10,14 +10,14 @@ from cases import assert_close, assert_same_bits, assert_says, on_device, tie_fr
 import minidl
 from minidl import Sequential
 from minidl.augment import Flip
-from minidl.backend import to_cpu
+from minidl.backend import draw_normal, to_cpu
 from minidl.claims import Claims
 from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, Momentum
 from minidl.probe import probe, weight_gradient_norm
-from minidl.schedules import Cosine
+from minidl.schedules import Cosine, ReduceOnPlateau
 from minidl.training import History, evaluate, fit
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -156,6 +156,18 @@ def test_wrong_calls_of_fit():
         with pytest.raises(UserError) as caught:
             fit(model, optimizer, x, LABELS, report=None, **named)
         assert_says(caught, *parts)
+
+
+def test_fit_follows_a_schedule():
+    model = Sequential([Dense(2)], input_shape=(3,))
+    x, y = draw_normal((10, 3)), np.arange(10) % 2
+    met = []
+    fit(model, SGD(model.parameters(), lr=9.0), x, y, epochs=2, batch_size=4, report=None,
+        schedule=lambda progress: met.append(progress) or 0.1)
+    assert met == [0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6]
+    optimizer, plateau = SGD(model.parameters(), lr=0.0), ReduceOnPlateau(0.0, patience=5)
+    history = fit(model, optimizer, x, y, epochs=3, batch_size=4, report=None, schedule=plateau)
+    assert plateau.waiting == 2 and plateau.best == history.loss[0]  # at rate 0 the loss stays
 
 
 # ----------------------------------------------------------------------------------------------------------- evaluate

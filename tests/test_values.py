@@ -9,8 +9,25 @@ from cases import CASES, assert_close, assert_same_bits, on_device, tie_free
 
 import minidl
 from minidl import initializers, parallel
-from minidl.backend import to_cpu
-from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU, Sigmoid, Tanh
+from minidl.backend import to_cpu, xp
+from minidl.layers import (
+    GELU,
+    AveragePool2D,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool2D,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool2D,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
+from minidl.ops.erf import erf
 from minidl.textbook import conv2d_loops
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -143,6 +160,26 @@ def test_same_padding_by_hand(length, kernel, stride, before, after, places):
         assert_same_bits(layer.forward(axis_first).reshape(-1, kernel), windows, f"axis {k}")
 
 
+def test_same_padding_puts_the_odd_zero_below_and_right():
+    """Of every layer with a window: stride 2 gives two places each way, one row and one column of zeros."""
+    x = image((1, 2, 3), (4, 5, 6), (7, 8, 9))
+    sums = image((1 + 2 + 4 + 5, 3 + 6), (7 + 8, 9))
+    ones = {"init": lambda shape, fan_in, fan_out: np.ones(shape), "bias": False, "stride": 2, "padding": "same"}
+    for layer in (Conv2D(1, 2, **ones), DepthwiseConv2D(2, **ones)):
+        assert_same_bits(built(layer, (3, 3, 1)).forward(x), sums, repr(layer))
+    assert_same_bits(built(AveragePool2D(2, padding="same"), (3, 3, 1)).forward(x), sums / 4, "AveragePool2D")
+    assert_same_bits(built(MaxPool2D(2, padding="same"), (3, 3, 1)).forward(x), image((5, 6), (8, 9)), "MaxPool2D")
+
+
+def test_depthwise_equals_a_convolution_that_does_not_mix_features():
+    layer, x = built(DepthwiseConv2D((3, 2), stride=(1, 2), padding=(1, 0)), (5, 6, 3)), tie_free((2, 5, 6, 3))
+    assign(layer.b.data, [1, -2, 3])
+    for c in range(3):
+        y = conv2d_loops(on_device(x[..., c:c + 1]), layer.W.data[:, :, c:c + 1, None], layer.b.data[c:c + 1], (1, 2),
+                         (1, 0))
+        assert_close(layer.forward(x)[..., c:c + 1], y, f"feature {c}", 1e-14)
+
+
 # ------------------------------------------------------------------------------------------------------------ pooling
 
 
@@ -194,6 +231,19 @@ def test_maxpool_takes_each_feature_by_itself():
     assert_same_bits(layer.backward(np.array([[[[1.0, 2]]]])), np.array([[[[0.0, 2], [0, 0]], [[0, 0], [1, 0]]]]), "dx")
 
 
+def test_averagepool_counts_padding_as_zeros():
+    layer = built(AveragePool2D(2, stride=1, padding=1), (2, 2, 1))
+    y = image((1, 3, 2), (4, 10, 6), (3, 7, 4)) / 4                              # always divided by 4
+    assert_same_bits(layer.forward(image((1, 2), (3, 4))), y, "y")
+    assert_same_bits(layer.backward(np.ones((1, 3, 3, 1))), image((1, 1), (1, 1)), "dx")
+
+
+def test_globalaveragepool_by_hand():
+    layer = built(GlobalAveragePool2D(), (2, 3, 2))
+    assert_same_bits(layer.forward(np.arange(12.0).reshape(1, 2, 3, 2)), np.array([[5.0, 6]]), "y")
+    assert_same_bits(layer.backward(np.array([[6.0, 12]])), np.tile([1.0, 2], (1, 2, 3, 1)), "dx")
+
+
 # -------------------------------------------------------------------------------------------------------- activations
 
 
@@ -228,15 +278,31 @@ def test_a_wide_kernel_on_a_narrow_padded_image():
 
 
 def test_activations_by_hand():
-    x = np.array([[-2.0, -0.5, 1, 3]])
+    x = np.array([[-2.0, -0.5, 0, 1, 3]])
     sigmoid = np.array([[1 / (1 + math.exp(-v)) for v in x[0]]])
     tanh = np.array([[(math.exp(v) - math.exp(-v)) / (math.exp(v) + math.exp(-v)) for v in x[0]]])
-    dy = np.array([[1.0, -2, 3, -4]])
+    below = np.array([[(1 + math.erf(v / math.sqrt(2))) / 2 for v in x[0]]])     # Phi, exact: no tanh formula
+    density = np.array([[math.exp(-v * v / 2) / math.sqrt(2 * math.pi) for v in x[0]]])
+    dy = np.array([[1.0, -2, 5, 3, -4]])
     for layer, y, dx in ((Sigmoid(), sigmoid, dy * sigmoid * (1 - sigmoid)), (Tanh(), tanh, dy * (1 - tanh**2)),
-                         (ReLU(), np.array([[0.0, 0, 1, 3]]), np.array([[0.0, 0, 3, -4]]))):
-        built(layer, (4,))
+                         (ReLU(), np.array([[0.0, 0, 0, 1, 3]]), np.array([[0.0, 0, 0, 3, -4]])),
+                         (LeakyReLU(0.25), np.array([[-0.5, -0.125, 0, 1, 3]]), np.array([[0.25, -0.5, 1.25, 3, -4]])),
+                         (GELU(), x * below, dy * (below + x * density))):
+        built(layer, (5,))
         assert_close(layer.forward(x), y, repr(layer), 1e-15)
         assert_close(layer.backward(dy), dx, f"{layer!r} dx", 1e-15)
+
+
+def test_erf_against_the_standard_library():
+    x = np.concatenate([np.linspace(-7, 7, 4001), [-np.inf, np.inf, 1e-300, 0.46875, -0.46875]])
+    exact = np.array([math.erf(value) for value in x])
+    assert abs(to_cpu(erf(xp.asarray(x))) - exact).max() < 1e-15
+    single = x.astype(np.float32)
+    exact = np.array([math.erf(value) for value in single])
+    got = to_cpu(erf(xp.asarray(single)))
+    assert got.dtype == np.float32 and abs(got - exact).max() < 1e-6
+    for dtype in (np.float32, np.float64):
+        assert np.isnan(to_cpu(erf(xp.asarray(np.array([np.nan], dtype)))))[0]
 
 
 # ------------------------------------------------------------------------------------------------ batch normalisation
@@ -295,6 +361,14 @@ def test_batchnorm_of_a_constant_feature():
     assert np.isfinite(to_cpu(layer.backward(np.array([[1.0], [2], [3], [4]])))).all()
 
 
+def test_layernorm_sees_one_place_at_a_time():
+    x = np.array([[[[1.0, 3], [10, 10]]]])
+    layer = built(LayerNorm(eps=0.0), (1, 1, 2))
+    assert_same_bits(layer.forward(x[:, :, :1]), np.array([[[[-1.0, 1]]]]), "y")
+    layer = built(LayerNorm(), (1, 2, 2))
+    assert_same_bits(layer.forward(x)[:, :, 1:], np.zeros((1, 1, 1, 2)), "y without spread: no division by zero")
+
+
 # ------------------------------------------------------------------------------------------------------------ dropout
 
 
@@ -314,6 +388,14 @@ def test_dropout(rate, dtype):
     assert (to_cpu(layer.forward(x)) != y).any(), "every batch has its own mask"
     layer.eval()
     assert_same_bits(layer.forward(x), x, "evaluation mode")
+
+
+def test_dropout_of_maps_drops_whole_maps_of_each_image_by_itself():
+    y = to_cpu(built(Dropout(0.25, maps=True), (4, 5, 30)).forward(np.ones((40, 4, 5, 30))))
+    assert (y == y[:, :1, :1, :]).all()
+    assert len(np.unique(y[:, 0, 0], axis=0)) == 40
+    assert set(np.unique(y)) == {0, 1 / 0.75}
+    assert float((y[:, 0, 0] == 0).mean()) == pytest.approx(0.25, abs=0.05)      # 1200 maps
 
 
 def test_dropout_rate_0_changes_nothing():
@@ -365,7 +447,8 @@ def test_zeros_and_functions():
     assert asked == [((3, 2, 4, 5), 24, 30)]
     assert_same_bits(layer.W.data, np.full((3, 2, 4, 5), 3.0), "W")
     built(Dense(5, own), (7,))
-    assert asked[1] == ((7, 5), 7, 5)
+    built(DepthwiseConv2D((3, 2), init=own), (7, 6, 4))
+    assert asked[1:] == [((7, 5), 7, 5), ((3, 2, 4), 6, 6)]
 
 
 def test_an_array_handed_out_by_an_init_function_stays_the_caller_s():

@@ -1,10 +1,9 @@
 """Each kind of case computed by PyTorch: a dictionary of NumPy arrays in minidl's layout, features last.
 
-`theirs` makes PyTorch's counterpart of a built layer, of a loss or of an optimizer of minidl. A new kind of layer gets
-its function there.
+A new kind of layer gets its line in THEIRS: how PyTorch makes the layer that minidl has built.
 """
 
-from functools import singledispatch
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,20 +24,12 @@ from torch.nn.functional import pad
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import minidl.losses
-from minidl import Concat, Residual, Sequential
-from minidl import layers as ours
-from minidl import optimizers as rules
+from minidl import Concat, Residual, Sequential, layers, losses, optimizers
 from minidl.core import Parameter
 from minidl.models import ZeroPadShortcut
 from minidl.regularizers import L1, L2
 
 # -------------------------------------------------------------------------------------------- PyTorch's counterparts
-
-
-@singledispatch
-def theirs(layer):
-    raise NotImplementedError(f"write in tests/golden/with_torch.py how PyTorch makes {layer!r}")
 
 
 class Module(nn.Module):
@@ -64,13 +55,8 @@ def padded(layer, size, fill, make):
     widths = []
     for length, kernel, stride in zip(layer.input_shape[:2], size, layer.stride, strict=True):
         zeros = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-        widths = [zeros // 2, zeros - zeros // 2, *widths]  # PyTorch begins with the last axis
+        widths = [zeros // 2, zeros - zeros // 2, *widths]                       # PyTorch begins with the last axis
     return nn.Sequential(nn.ConstantPad2d(widths, fill), make(0))
-
-
-@theirs.register
-def _(layer: ours.Dense):
-    return nn.Linear(layer.input_shape[0], layer.units, bias=layer.bias)
 
 
 def convolution(layer, filters, groups):
@@ -78,136 +64,57 @@ def convolution(layer, filters, groups):
         return nn.Conv2d(layer.input_shape[2], filters, layer.kernel_size, layer.stride, padding, groups=groups,
                          bias=layer.bias)
 
-    return make("same") if (layer.padding, layer.stride) == ("same", (1, 1)) else \
-        padded(layer, layer.kernel_size, 0.0, make)
+    native = layer.padding == "same" and layer.stride == (1, 1)
+    return make("same") if native else padded(layer, layer.kernel_size, 0.0, make)
 
 
-@theirs.register
-def _(layer: ours.Conv2D):
-    return convolution(layer, layer.filters, groups=1)
-
-
-@theirs.register
-def _(layer: ours.DepthwiseConv2D):
-    return convolution(layer, layer.input_shape[2], groups=layer.input_shape[2])
-
-
-@theirs.register
-def _(layer: ours.MaxPool2D):
-    return padded(layer, layer.size, -np.inf, lambda padding: nn.MaxPool2d(layer.size, layer.stride, padding))
-
-
-@theirs.register
-def _(layer: ours.AveragePool2D):
-    return padded(layer, layer.size, 0.0, lambda padding: nn.AvgPool2d(layer.size, layer.stride, padding))
-
-
-@theirs.register
-def _(layer: ours.GlobalAveragePool2D):
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
-@theirs.register
-def _(layer: ours.Flatten):
-    return features_last(nn.Flatten())
-
-
-@theirs.register
-def _(layer: ours.ReLU):
-    return nn.ReLU()
-
-
-@theirs.register
-def _(layer: ours.LeakyReLU):
-    return nn.LeakyReLU(layer.slope)
-
-
-@theirs.register
-def _(layer: ours.GELU):
-    return nn.GELU()
-
-
-@theirs.register
-def _(layer: ours.Sigmoid):
-    return nn.Sigmoid()
-
-
-@theirs.register
-def _(layer: ours.Tanh):
-    return nn.Tanh()
-
-
-@theirs.register
-def _(layer: ours.Dropout):
-    return (nn.Dropout2d if layer.maps else nn.Dropout)(layer.rate)
-
-
-@theirs.register
-def _(layer: ours.BatchNorm):
+def batch_norm(layer):
     kind = nn.BatchNorm1d if len(layer.input_shape) == 1 else nn.BatchNorm2d
     return kind(layer.input_shape[-1], layer.eps, momentum=1 - layer.momentum)
 
 
-@theirs.register
-def _(layer: ours.LayerNorm):
-    return features_last(nn.LayerNorm(layer.input_shape[-1], layer.eps))
-
-
-@theirs.register
-def _(layer: Sequential):
-    return nn.Sequential(*map(theirs, layer.layers))
-
-
-@theirs.register
-def _(layer: Residual):
-    return Module(lambda x, body, shortcut: body(x) + shortcut(x), theirs(layer.body), theirs(layer.shortcut))
-
-
-@theirs.register
-def _(layer: Concat):
-    return Module(lambda x, *branches: torch.cat([branch(x) for branch in branches], 1), *map(theirs, layer.branches))
-
-
-@theirs.register
-def _(layer: ZeroPadShortcut):
+def zero_pad_shortcut(layer):
     step, more = layer.stride, layer.features - layer.input_shape[2]
     return Module(lambda x: pad(x[:, :, ::step, ::step], (0, 0, 0, 0, 0, more)))
 
 
-@theirs.register
-def _(loss: minidl.losses.SoftmaxCrossEntropy):
-    return nn.CrossEntropyLoss(label_smoothing=loss.label_smoothing)
+THEIRS = {
+    layers.Dense: lambda layer: nn.Linear(layer.input_shape[0], layer.units, bias=layer.bias),
+    layers.Conv2D: lambda layer: convolution(layer, layer.filters, groups=1),
+    layers.DepthwiseConv2D: lambda layer: convolution(layer, layer.input_shape[2], groups=layer.input_shape[2]),
+    layers.MaxPool2D: lambda layer: padded(layer, layer.size, -np.inf, partial(nn.MaxPool2d, layer.size, layer.stride)),
+    layers.AveragePool2D: lambda layer: padded(layer, layer.size, 0.0, partial(nn.AvgPool2d, layer.size, layer.stride)),
+    layers.GlobalAveragePool2D: lambda layer: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    layers.Flatten: lambda layer: features_last(nn.Flatten()),
+    layers.ReLU: lambda layer: nn.ReLU(),
+    layers.LeakyReLU: lambda layer: nn.LeakyReLU(layer.slope),
+    layers.GELU: lambda layer: nn.GELU(),
+    layers.Sigmoid: lambda layer: nn.Sigmoid(),
+    layers.Tanh: lambda layer: nn.Tanh(),
+    layers.Dropout: lambda layer: (nn.Dropout2d if layer.maps else nn.Dropout)(layer.rate),
+    layers.BatchNorm: batch_norm,
+    layers.LayerNorm: lambda layer: features_last(nn.LayerNorm(layer.input_shape[-1], layer.eps)),
+    ZeroPadShortcut: zero_pad_shortcut,
+    Sequential: lambda layer: nn.Sequential(*map(theirs, layer.layers)),
+    Residual: lambda layer: Module(lambda x, body, shortcut: body(x) + shortcut(x), theirs(layer.body),
+                                   theirs(layer.shortcut)),
+    Concat: lambda layer: Module(lambda x, *branches: torch.cat([branch(x) for branch in branches], dim=1),
+                                 *map(theirs, layer.branches)),
+    losses.SoftmaxCrossEntropy: lambda loss: nn.CrossEntropyLoss(label_smoothing=loss.label_smoothing),
+    losses.MeanSquaredError: lambda loss: nn.MSELoss(),
+    optimizers.SGD: lambda rule: optim.SGD,
+    optimizers.Momentum: lambda rule: partial(optim.SGD, momentum=rule.momentum, nesterov=rule.nesterov),
+    optimizers.AdaGrad: lambda rule: partial(optim.Adagrad, eps=rule.eps),
+    optimizers.RMSProp: lambda rule: partial(optim.RMSprop, alpha=rule.decay, eps=rule.eps),
+    optimizers.Adam: lambda rule: partial(optim.Adam, betas=(rule.beta1, rule.beta2), eps=rule.eps),
+    optimizers.AdamW: lambda rule: partial(optim.AdamW, betas=(rule.beta1, rule.beta2), eps=rule.eps),
+}
 
 
-@theirs.register
-def _(loss: minidl.losses.MeanSquaredError):
-    return nn.MSELoss()
-
-
-@theirs.register
-def _(rule: rules.SGD):
-    return optim.SGD, {}
-
-
-@theirs.register
-def _(rule: rules.Momentum):
-    return optim.SGD, {"momentum": rule.momentum, "nesterov": rule.nesterov}
-
-
-@theirs.register
-def _(rule: rules.AdaGrad):
-    return optim.Adagrad, {"eps": rule.eps}
-
-
-@theirs.register
-def _(rule: rules.RMSProp):
-    return optim.RMSprop, {"alpha": rule.decay, "eps": rule.eps}
-
-
-@theirs.register
-def _(rule: rules.Adam):
-    kind = optim.AdamW if isinstance(rule, rules.AdamW) else optim.Adam
-    return kind, {"betas": (rule.beta1, rule.beta2), "eps": rule.eps}
+def theirs(thing):
+    """PyTorch's counterpart of a built layer or of a loss; of an optimizer, what makes it from groups and a rate."""
+    assert type(thing) in THEIRS, f"write in THEIRS of tests/golden/with_torch.py how PyTorch makes {thing!r}"
+    return THEIRS[type(thing)](thing)
 
 
 # ------------------------------------------------------------------------------- each kind of case, computed by PyTorch
@@ -260,11 +167,11 @@ def pass_through(module, case, dtype):
     return {"y": array_of(y), "dx": array_of(x.grad), **gradients}
 
 
-def layers(case, dtype):
+def layers_of(case, dtype):
     return pass_through(prepared(case, dtype), case, dtype)
 
 
-def frozen(case, dtype):
+def frozen_of(case, dtype):
     module = prepared(case, dtype)
     parts = [part for part in module.modules() if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d))]
     kept = []
@@ -274,7 +181,7 @@ def frozen(case, dtype):
     return {**pass_through(module.eval(), case, dtype), "statistics": np.array(kept, dtype)}
 
 
-def losses(case, dtype):
+def losses_of(case, dtype):
     results = {}
     for size, largest in (("", 4.0), ("huge_", HUGE)):
         scores, labels = torch.tensor(numbers(case.shape, 1, largest).astype(dtype), requires_grad=True), target(case)
@@ -288,14 +195,13 @@ def first_tensors(dtype):
     return [torch.tensor(weights.astype(dtype), requires_grad=True) for weights in first_weights()]
 
 
-def optimizers(case, dtype):
+def optimizers_of(case, dtype):
     W, b = first_tensors(dtype)
     rule = case.make([Parameter(array, name) for array, name in zip(first_weights(), "Wb", strict=True)])
-    kind, options = theirs(rule)
     l1 = rule.penalty.coefficient if isinstance(rule.penalty, L1) else 0.0  # which PyTorch leaves to the caller
     l2 = rule.penalty.coefficient if isinstance(rule.penalty, L2) else 0.0
-    decay = rule.decay if isinstance(rule, rules.AdamW) else l2
-    optimizer = kind([{"params": [W], "weight_decay": decay}, {"params": [b], "weight_decay": 0.0}], rule.lr, **options)
+    decay = rule.decay if isinstance(rule, optimizers.AdamW) else l2
+    optimizer = theirs(rule)([{"params": [W], "weight_decay": decay}, {"params": [b], "weight_decay": 0.0}], rule.lr)
     kept = []
     for step in range(1, STEPS + 1):
         for place, weights in enumerate((W, b)):
@@ -309,7 +215,7 @@ def optimizers(case, dtype):
     return {"weights": np.array(kept)}
 
 
-def averages(case, dtype):
+def averages_of(case, dtype):
     module = nn.ParameterList([nn.Parameter(weights) for weights in first_tensors(dtype)])
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(case.decay))
     kept = []
@@ -322,7 +228,7 @@ def averages(case, dtype):
     return {"average": np.array(kept)}
 
 
-def schedules(case, dtype):
+def schedules_of(case, dtype):
     optimizer = optim.SGD(first_tensors(dtype), lr=0.1)
     schedule = case.theirs(lr_scheduler, optimizer)
     rates = []
@@ -331,3 +237,7 @@ def schedules(case, dtype):
         optimizer.step()
         schedule.step(*[loss] * isinstance(schedule, lr_scheduler.ReduceLROnPlateau))
     return {"lr": np.array(rates)}
+
+
+COMPUTE = {"layers": layers_of, "frozen": frozen_of, "losses": losses_of, "optimizers": optimizers_of,
+           "averages": averages_of, "schedules": schedules_of}
