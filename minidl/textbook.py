@@ -74,8 +74,9 @@ class Conv2D(layers.Conv2D):
         KH, KW, C, F = self.W.data.shape
         rows = im2col(x, self.windows).reshape(-1, KH * KW * C)              # (N*OH*OW, KH*KW*C)
         b = self.b.data if self.bias else 0
+        y = rows @ self.W.data.reshape(-1, F) + b                            # (N*OH*OW, F)
         self.saved = x
-        return (rows @ self.W.data.reshape(-1, F) + b).reshape(len(x), self.windows.OH, self.windows.OW, F)
+        return y.reshape(len(x), self.windows.OH, self.windows.OW, F)
 
     def backward(self, dy):
         self.check_gradient(dy)
@@ -258,8 +259,9 @@ class BatchNorm(layers.BatchNorm):
         xhat = (x - mean) / std                                              # (N, ..., C)
         if from_batch:
             self.running_mean[...] = self.momentum * self.running_mean + (1 - self.momentum) * mean
-        if from_batch and n > 1:                                             # n / (n - 1) * var is unbiased
-            self.running_var[...] = self.momentum * self.running_var + (1 - self.momentum) * n / (n - 1) * var
+        if from_batch and n > 1:
+            unbiased = var * (n / (n - 1))
+            self.running_var[...] = self.momentum * self.running_var + (1 - self.momentum) * unbiased
         self.saved = xhat, std, from_batch
         return self.gamma.data * xhat + self.beta.data
 
@@ -297,8 +299,9 @@ class Dropout(layers.Dropout):
     def forward(self, x):
         self.check(x)
         shape = (len(x), 1, 1, x.shape[-1]) if self.maps else x.shape
-        mask = dropped(xp.ones(shape, x.dtype), draw_key(), self.rate) if self.training and self.rate > 0 else 1
-        self.saved = mask                                                    # each 0 or 1 / (1 - rate)
+        drops = self.training and self.rate > 0
+        mask = dropped(xp.ones(shape, x.dtype), draw_key(), self.rate) if drops else 1       # 0 or 1 / (1 - rate)
+        self.saved = mask
         return x * mask
 
     def backward(self, dy):
@@ -310,8 +313,9 @@ class Dropout(layers.Dropout):
 class SoftmaxCrossEntropy(losses.SoftmaxCrossEntropy):
     def forward(self, scores, labels):
         labels = losses.checked_labels(labels, scores)
-        onehot = (xp.arange(scores.shape[1]) == labels[:, None]).astype(scores.dtype)   # (N, classes)
-        target = (1 - self.label_smoothing) * onehot + self.label_smoothing / scores.shape[1]
+        classes, smoothing = scores.shape[1], self.label_smoothing
+        onehot = (xp.arange(classes) == labels[:, None]).astype(scores.dtype)           # (N, classes)
+        target = (1 - smoothing) * onehot + smoothing / classes
         shifted = scores - scores.max(axis=1, keepdims=True)                            # exp cannot overflow
         total = xp.exp(shifted).sum(axis=1, keepdims=True)                              # (N, 1)
         p, log_p = xp.exp(shifted) / total, shifted - xp.log(total)                     # (N, classes)
@@ -325,7 +329,8 @@ class SoftmaxCrossEntropy(losses.SoftmaxCrossEntropy):
 
 class MeanSquaredError(losses.MeanSquaredError):
     def forward(self, scores, target):
-        self.saved = distance = scores - losses.checked_target(target, scores)
+        distance = scores - losses.checked_target(target, scores)
+        self.saved = distance
         return (distance**2).mean()
 
     def backward(self):
@@ -376,12 +381,15 @@ TWINS = {kind.__base__: kind for kind in list(vars().values())               # {
 
 @contextlib.contextmanager
 def textbook(model):
-    """Inside the block, a model, layer or loss computes by the formulas above; subclasses of yours stay as they are."""
+    """Inside the block, a model, layer or loss computes by the formulas above; subclasses of yours stay as they are.
+
+    Neither form reads what the other saved: backward inside the block wants a forward pass inside the block.
+    """
     if not isinstance(model, (Layer, losses.Loss)):
         raise UserError(f"textbook: expected a model, a layer or a loss, got {model!r}. Write with textbook(model):")
     parts = model.walk() if isinstance(model, Layer) else [model]
     swapped = [(part, type(part)) for part in parts if type(part) in TWINS]
-    for part, fast in swapped:  # no form reads what the other saved: each backward needs a forward of its own
+    for part, fast in swapped:
         part.__class__, part._saved = TWINS[fast], None
     try:
         yield model

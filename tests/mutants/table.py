@@ -4,9 +4,8 @@
 
 case: a layer or loss of `minidl.cases`, by name, or a `Case` of its own where the mistake needs equal sizes
 tensor: the one whose gradient comes out wrong
-old, new: text in the twin of the layer in minidl/textbook.py, or in the function `place` there, or in Sequential, which
-    has no twin because its text is plain already; and what replaces it;
-    OLD in the new text means the old one
+old, new: text in the twin of the layer in minidl/textbook.py, or in the function `place` there, and what replaces it;
+    OLD in the new text means the old one. A class that is as plain as a twin, and so has none, is edited itself
 
 A new layer gets its rows here; every case that is met also serves as a right layer that must pass.
 """
@@ -352,10 +351,9 @@ plant(NETWORK, "input", "return dy", {
     "return dy.astype('float32')": "wrong dtype",
     "return 0 * dy": "zero",
 })
-plant(NETWORK, "input", "layer.backward(dy)", {"layer.backward(dy[:1] + 0 * dy)": "first image only"})
-plant(NETWORK, "input", "            dy = layer.backward(dy)", {
-    "            dy, dx = dy, layer.backward(dy)\n            if layer is self.layers[0]:\n                return dx":
-        "derivative missing",
+plant(NETWORK, "input", "dy = layer.backward(dy)", {
+    "dy = layer.backward(dy[:1] + 0 * dy)": "first image only",
+    "last = dy if layer is self.layers[-1] else last; dy = layer.backward(last)": "derivative missing",
 })
 plant("residual", "input", "return self.body.backward(dy) + self.shortcut.backward(dy)", {
     "return self.body.backward(dy)": "missing term",
@@ -394,8 +392,8 @@ plant(LOSS, "input", "shifted = scores - scores.max(axis=1, keepdims=True)", {
     "scores -= scores.max(axis=1, keepdims=True); shifted = scores": "changed its argument",
 })
 plant(SMOOTHED, "input", "self.saved = p, target", {
-    "self.saved = p, onehot + self.label_smoothing / scores.shape[1]": "extra term",
-    "self.saved = p, (1 - self.label_smoothing) * onehot": "missing term",
+    "self.saved = p, onehot + smoothing / classes": "extra term",
+    "self.saved = p, (1 - smoothing) * onehot": "missing term",
 })
 plant(SQUARES, "input", "2 * distance / distance.size", {
     "distance / distance.size": "constant factor",
