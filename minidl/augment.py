@@ -63,7 +63,7 @@ class Augmentation:
 class Chain:
     """One change after the other, in the order given.
 
-    steps: anything that takes a batch and returns one, so a `Standardize` may stand among them.
+    steps: anything that takes a batch and returns one, so a `Standardize` may be among them.
     Draws: those of the first step for the whole batch, then those of the second, and so on.
     """
 
@@ -154,7 +154,7 @@ class Crop(Shift):
 class Cutout(Augmentation):
     """Hide a square of `size` x `size` pixels of each image behind `value`.
 
-    The square's centre is uniform over the pixels, so part of it may lie outside the image; the authors found that
+    The square's centre is uniform over the pixels, so part of it may be outside the image; the authors found that
     to matter. For an even size the pixel drawn is the lower right one of the four in the middle.
     The paper cuts out of standardised images, where 0 is the mean colour: do it after Standardize, or give `value`.
     DeVries & Taylor 2017, arXiv:1708.04552: size 16 for CIFAR-10, 8 for CIFAR-100, 20 for SVHN.
@@ -253,7 +253,7 @@ class Zoom(Affine):
 def affine(x, degrees, factor, down, right, fill="constant", value=0):
     """Turn each image counterclockwise by `degrees`, enlarge it by `factor`, then move it down and to the right.
 
-    For every pixel of the result we ask which place of the original comes to lie there, so that none stays empty.
+    For every pixel of the result we ask which place of the original comes there, so that none stays empty.
     Seen from the centre, a place p goes to  factor * R p + (down, right), R the rotation; solved for p:
 
         row     = (cos * u + sin * v) / factor          u = h - centre - down

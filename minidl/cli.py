@@ -167,7 +167,7 @@ def gradcheck(target, input_shape, kwargs=(), picture=None):
 
 
 def compare_backends(steps, path=None):
-    """Print how far NumPy and CuPy lie apart. Status 1 where that is more than rounding."""
+    """Print how far apart the results of NumPy and CuPy are. Status 1 where that is more than rounding."""
     from minidl import parity
     differences = parity.compare(positive_integer(steps, "--steps"))
     print(parity.as_text(differences))

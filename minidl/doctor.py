@@ -1,4 +1,4 @@
-"""`minidl doctor`: what minidl stands on, piece by piece, and for each fault the command that cures it."""
+"""`minidl doctor`: what minidl needs, piece by piece, and for each fault the command that cures it."""
 
 import importlib.metadata
 import json
@@ -156,7 +156,7 @@ def gpu():
 
 
 def data_sets(data_dir):
-    """Where data sets lie, and which can be loaded without a download."""
+    """The folder of the data sets, and which can be loaded without a download."""
     folder = datasets.data_folder(data_dir)
     try:
         there = datasets.there(data_dir)

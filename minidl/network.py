@@ -30,7 +30,7 @@ class Container(Layer):
         met = set()
         for layer in self.walk():
             if id(layer) in met:
-                raise UserError(f"{kind}: the same {layer!r} stands at two places; make one for each, "
+                raise UserError(f"{kind}: the same {layer!r} is at two places; make one for each, "
                                 f"because a layer remembers what it last saw")
             met.add(id(layer))
         _tell_places(self)
@@ -275,7 +275,7 @@ def added(first, *others):
 
 
 def _tell_places(layer):
-    """Tell every layer inside this one where it stands, for the labels in error messages."""
+    """Tell every layer inside this one its place, for the labels in error messages."""
     for part in layer.sublayers():
         part.within = f"{layer.within}{layer.name}." if layer.name else ""
         _tell_places(part)

@@ -48,7 +48,7 @@ AUGMENT = Chain([Flip(), Crop(2, "reflect"), Cutout(4), ChannelShift(20)])
 
 @dataclass
 class Difference:
-    """How far one thing lies apart on the two backends."""
+    """How far apart one thing is on the two backends."""
 
     group: str        # "layers", ...; its bound is in BOUNDS
     name: str
@@ -94,7 +94,7 @@ def computed(compute, backend, kind):
 
 
 def distance(one, other):
-    """The largest difference over the largest value; infinite where shapes, dtypes or what is no number differ."""
+    """The largest difference over the largest value; infinite where shapes, dtypes or NaN differ."""
     if (one.shape, one.dtype) != (other.shape, other.dtype):
         return inf
     if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):

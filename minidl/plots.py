@@ -62,7 +62,7 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
 
     panels: {panel title: {label: (x, y)}}    limits: the ends of the y axis    logarithmic: whether y is
     reference: (height, text) of a dashed line in every panel    colors: {label: colour}, else in the usual order
-    A line that is zero throughout cannot stand on a logarithmic axis: the panel says so in words.
+    A logarithmic axis cannot show a line that is zero throughout: the panel says so in words.
     """
     columns = min(columns, len(panels))
     rows = ceil(len(panels) / columns)
@@ -98,7 +98,7 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
 
 
 def histograms(grid, title, xlabel, limits=None, bins=40):
-    """A grid of histograms: a row per entry, a column per panel in it; the standard deviation stands in each panel.
+    """A grid of histograms: a row per entry, a column per panel in it; each panel says its standard deviation.
 
     grid: {row title: {panel title: values}}    limits: {row title: (low, high)}, the ends of a row's axis
     A row without limits takes them from its widest panel, so that a collapse in the others is seen.

@@ -55,7 +55,7 @@ class Cosine:
         lr(progress) = final + (lr - final) * (1 + cos(pi * p)) / 2        p = (progress - warmup) / (1 - warmup)
 
     warmup: the share of the training in which the rate first rises in proportion to progress, from 0 to lr: a network
-    just initialised, or a batch that is large, may not stand lr at once (Goyal et al. 2017, arXiv:1706.02677).
+    just initialised, or a batch that is large, may diverge at lr at once (Goyal et al. 2017, arXiv:1706.02677).
     Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5. torch: without warm-up, CosineAnnealingLR(T_max=steps,
     eta_min=final).
     """

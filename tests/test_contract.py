@@ -495,7 +495,7 @@ def test_the_same_layer_twice():
                  lambda: Sequential([layer, Residual(layer)])):
         with pytest.raises(UserError) as caught:
             make()
-        assert_says(caught, "the same ReLU() stands at two places", "make one for each")
+        assert_says(caught, "the same ReLU() is at two places", "make one for each")
 
 
 def test_a_layer_without_forward_or_backward():

@@ -17,7 +17,7 @@ def asarray(a):
 
 
 def to_cpu(a):
-    """`a` as a NumPy array, from whichever device it lies on (for pictures, files and prints)."""
+    """`a` as a NumPy array, from whichever device has it (for pictures, files and prints)."""
     return np.asarray(a if on_cpu(a) else a.get())
 
 

@@ -19,7 +19,7 @@ def seed(number):
 
 
 def random_state():
-    """Where the random numbers stand; `restore_random_state` goes back there."""
+    """The state of the random numbers; `restore_random_state` goes back to it."""
     return state.generator.bit_generator.state
 
 

@@ -6,7 +6,7 @@
     def scaled(x, scale, shift):
         return x * scale + shift
 
-The function is the kernel's twin: both stand in one file and are tested equal. Whoever calls `scaled` need not know
+The function is the kernel's twin: both are in one file and tested equal. Whoever calls `scaled` need not know
 which of the two it gets.
 """
 
@@ -19,7 +19,7 @@ class Kernel:
     """A piece of CUDA that computes one element, run by as many threads as there are elements.
 
     inputs, outputs: as cupy.ElementwiseKernel takes them. Of "T x" a thread sees its own element, under that name; of
-    "raw T x" the whole array, x[k] counting its elements in order. T stands for the type of the arrays, so one text
+    "raw T x" the whole array, x[k] counting its elements in order. T is the type of the arrays, so one text
     serves float32 and float64. An output that is not given is made.
     body: the CUDA; `i` is the number of the element, `_ind.get()` its index along each axis of the arrays that are not
     raw, broadcast. Both are 64-bit numbers, and so should be whatever counts through an array.

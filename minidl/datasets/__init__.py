@@ -65,7 +65,7 @@ def there(data_dir=None):
 
 
 def data_folder(data_dir=None):
-    """Where data sets lie. A folder that somebody named must exist; the default ones are made when needed."""
+    """The folder of the data sets. One that somebody named must exist; the default ones are made when needed."""
     named = data_dir or os.environ.get("MINIDL_DATA")
     if named:
         folder = Path(named).expanduser()

@@ -8,7 +8,7 @@ angle; a convolutional network learns it once. So the set tells methods apart, a
 
 A figure is a *signed distance*: a function of the plane that is negative inside, positive outside, and tells how far
 the border is. Union is then `minimum`, intersection is `maximum`, a hole is a minus sign, and a smooth border comes
-free: a pixel whose centre lies 0.2 pixels inside is covered by about 0.7. (Hart 1996, "Sphere tracing".)
+free: a pixel whose centre is 0.2 pixels inside is covered by about 0.7. (Hart 1996, "Sphere tracing".)
 
 The pixels are a pure function of (count, seed): all chance comes from one PCG64 generator, and all arithmetic is
 + - * / sqrt, minimum and maximum, which IEEE 754 rounds alike on every machine. (It does not do so for sin and cos.)
@@ -131,7 +131,7 @@ def generate(count, seed):
 
 
 def poses(rng, count):
-    """Where each figure stands: centre x, y and radius in pixels, and its axis, the unit vector (ux, uy). (count, 5)"""
+    """The place of each figure: centre x, y and radius in pixels, and its axis, the unit vector (ux, uy). (count, 5)"""
     radius = 7.5 + 4.5 * rng.random(count, dtype=np.float32)
     room = SIZE / 2 - 0.85 * radius  # so far may the centre be from the middle of the image
     centre = SIZE / 2 + room * (2 * rng.random((2, count), dtype=np.float32) - 1)

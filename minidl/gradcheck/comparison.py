@@ -175,7 +175,7 @@ def _judged(evidence, causes, tolerance):
         return finding
     if not kept.any():
         finding.verdict, finding.causes = "fail" if causes else "inconclusive", causes
-        finding.reason = "every element measured lies on a kink; take other inputs"
+        finding.reason = "every element measured is on a kink; take other inputs"
         return finding
     ours = explicit.astype(np.float64).ravel()[slopes.chosen]
     error = _relative_error(slopes, ours, tolerance)

@@ -4,7 +4,7 @@ Every kind of mistake has a repair that would undo it: divide by the factor, tak
 back. So a suspect is a function from the evidence to a `Cause` or None: it repairs the explicit gradient, or imitates
 the mistake on the measured one, and speaks up where the two then agree. `repairs` holds the mistakes that such a repair
 explains in full, `places` describes where a gradient is wrong when nothing explains why. The more particular
-explanation stands before the more general one.
+explanation comes before the more general one.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Evidence:
 
     @cached_property
     def kept(self):
-        """The chosen places that do not lie on a kink."""
+        """The chosen places that are not on a kink."""
         return ~self.slopes.kinks
 
     @property

@@ -233,7 +233,7 @@ def altered_array(e):
 
 
 def shifted_quantity(e):
-    """A known term that stands one place beside its own, as with labels that are off by one."""
+    """A known term that is one place beside its own, as with labels that are off by one."""
     difference = e.ours - e.numeric
     for name, quantity in e.known.items():
         if quantity.shape != e.shape:
@@ -321,7 +321,7 @@ def mean_or_variance_term(e):
                                                  f"Every x also moves the mean and the variance, which takes such "
                                                  f"averages off dx; is one missing, or of the wrong sign?")
                 return Cause("extra term", f"the {name} of a normalisation: what is taken off too much is an average "
-                                           f"{where}. Does a sum stand where a mean belongs, or is it taken off in "
+                                           f"{where}. Is there a sum where a mean belongs, or is it taken off in "
                                            f"evaluation mode, where mean and variance are constants?")
     return None
 

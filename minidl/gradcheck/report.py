@@ -32,7 +32,7 @@ class Finding:
     mode: str = "training"           # or "evaluation": the mode in which it was worst
     checked: int = 0                 # elements compared
     size: int = 0                    # elements in the tensor
-    kinks: int = 0                   # elements set aside because they lie on a kink
+    kinks: int = 0                   # elements set aside because they are on a kink
     values: tuple = ()               # for plots: (shape, chosen places, explicit there, numeric there)
 
     def __str__(self):
@@ -93,7 +93,7 @@ class Report:
         return "\n".join([f"gradient check of {self.title}: {headline}", *source, *map(str, self.findings)])
 
     def plot(self):
-        """A figure: measured against explicit gradients of each tensor, and where the errors lie.
+        """A figure: measured against explicit gradients of each tensor, and where the errors are.
 
         Upper row: one dot per element; a right backward pass puts all on the line y = x. Lower row: the error of each
         element, for kernels and images by height and width, the largest over all other axes.

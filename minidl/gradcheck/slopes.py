@@ -30,7 +30,7 @@ class Slopes:
     ones: np.ndarray      # what they were if dy were all ones, (K,)
     noise: np.ndarray     # how uncertain each is, (K,)
     reach: np.ndarray     # how many outputs each element moves, (K,)
-    kinks: np.ndarray     # whether an element lies on a kink and has no slope, (K,) bool
+    kinks: np.ndarray     # whether an element is on a kink and has no slope, (K,) bool
 
 
 def sample(size, largest, gradient=None):
@@ -82,7 +82,7 @@ def _rounding(forward, values, chosen, y, dy):
 
 
 def _derivative(forward, values, place, y, dy, steps, rounding, wanted):
-    """dy/da for one element a: an array like y, the noise in its sum with dy, and whether a lies on a kink."""
+    """dy/da for one element a: an array like y, the noise in its sum with dy, and whether a is on a kink."""
     index = np.unravel_index(place, values.shape)
     before = float(values[index])
 

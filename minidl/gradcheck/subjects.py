@@ -44,7 +44,7 @@ def _place(error):
 
 
 def bookmark(generators=()):
-    """A function that sets the random numbers back to where they stand now: minidl's, NumPy's and a layer's own."""
+    """A function that sets the random numbers back to their state now: minidl's, NumPy's and a layer's own."""
     ours, legacy = random_state(), np.random.get_state()
     own = [(generator, generator.bit_generator.state) for generator in generators]
 
@@ -58,7 +58,7 @@ def bookmark(generators=()):
 
 
 def position(generators=()):
-    """Where the random numbers stand, as something to compare."""
+    """The state of the random numbers, as something to compare."""
     _, key, place, *_ = np.random.get_state()
     own = [str(generator.bit_generator.state) for generator in generators]
     return key.tobytes(), place, str(random_state()), own

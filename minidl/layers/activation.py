@@ -65,7 +65,7 @@ class LeakyReLU(Layer):
 
 
 class GELU(Layer):
-    """Weigh x by the chance that a standard normal number lies below it: a ReLU with a soft corner.
+    """Weigh x by the chance that a standard normal number is below it: a ReLU with a soft corner.
 
         y = x Phi(x)                       dx = dy (Phi(x) + x phi(x))
         Phi(x) = (1 + erf(x / sqrt(2))) / 2            phi(x) = exp(-x² / 2) / sqrt(2 pi), the derivative of Phi

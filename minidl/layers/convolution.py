@@ -55,7 +55,7 @@ class Conv2D(Convolution):
     Like every deep-learning library, this correlates: the window is not flipped.
 
     padding: zeros around the image: a number, a pair (height, width), "valid" (none), or "same", which gives
-    ceil(H / stride) rows; where "same" needs an odd number of zeros, the extra one stands below and to the right.
+    ceil(H / stride) rows; where "same" needs an odd number of zeros, the extra one is below and to the right.
     """
 
     def __init__(self, filters, kernel_size, stride=1, padding=0, init="he", bias=True):

@@ -6,7 +6,7 @@ from minidl.core import Layer
 
 
 class Flatten(Layer):
-    """Lay all axes but the batch end to end: what stands between a convolution and a Dense layer.
+    """Join all axes but the batch into one: what leads from a convolution to a Dense layer.
 
         y = x.reshape(N, H*W*C)            dx = dy.reshape(N, H, W, C)
 

@@ -85,7 +85,7 @@ class LayerNorm(Layer):
 
     mean and var (the average of squares) are taken over the last axis, so no image sees the others: training and
     evaluation mode compute the same, and a batch of one is as good as any. Equals torch.nn.LayerNorm(C) on features
-    that stand last; to normalise over several axes, as its normalized_shape=(H, W, C) does, put Flatten() before it.
+    that come last; to normalise over several axes, as its normalized_shape=(H, W, C) does, put Flatten() before it.
     Ba, Kiros & Hinton 2016, arXiv:1607.06450, section 3.
     """
 

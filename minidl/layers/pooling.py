@@ -84,7 +84,7 @@ class GlobalAveragePool2D(Layer):
 
     x: (N, H, W, C)    y: (N, C)
 
-    Stands where Flatten and a large Dense layer stood before. As torch.nn.AdaptiveAvgPool2d(1), whose output is
+    Replaces Flatten and a large Dense layer. As torch.nn.AdaptiveAvgPool2d(1), whose output is
     (N, C, 1, 1). Lin, Chen & Yan 2014, arXiv:1312.4400, section 3.2.
     """
 

@@ -1,4 +1,4 @@
-"""What networks repeat: a few layers that always stand together, as lists to unpack into a network with a star."""
+"""What networks repeat: a few layers that always come together, as lists to unpack into a network with a star."""
 
 from minidl.errors import UserError
 from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, GlobalAveragePool2D, ReLU

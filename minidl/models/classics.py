@@ -78,7 +78,7 @@ def googlenet(width=0.5, dropout=0.4, modules=INCEPTIONS, input_shape=(32, 32, 3
     width: all features of the paper's table 1 times this; at 0.5, 1,475,418 parameters, at 1 5,871,914 (the paper:
     about 7 million, a million of them for 1000 classes). modules: see `inception`, grouped by size of image.
     The paper's first layers, which shrink 224x224 pixels to 28x28, are one convolution here. BatchNorm (Ioffe &
-    Szegedy 2015) stands where the paper trains through two further outputs, "auxiliary classifiers".
+    Szegedy 2015) is used where the paper trains through two further outputs, "auxiliary classifiers".
     Szegedy et al. 2014, arXiv:1409.4842.
     """
     layers = conv_bn_relu(narrowed(192, width), 3)

@@ -31,7 +31,7 @@ def gathered(name, arrays, pixel, window):
     So no two threads write the same element, and the order of the sum is always the same.
 
     arrays: the raw inputs, before the sizes    pixel: CUDA before the loop
-    window: CUDA for each window in which the pixel lies, at place (oh, ow) and there the window's pixel (kh, kw)
+    window: CUDA for each window that contains the pixel, at place (oh, ow) and there the window's pixel (kh, kw)
     """
     return Kernel(name, f"{arrays}, {SIZES}", "T dx", f"""
     const ptrdiff_t *place = _ind.get(), n = place[0], h = place[1], w = place[2], c = place[3];

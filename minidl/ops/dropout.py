@@ -33,7 +33,7 @@ def dropped(x, key, rate):
     """x / (1 - rate), with zeros in place of a share `rate` of its elements; which ones, follows from the key.
 
     key: as `draw_key` draws it, an array of one integer of 64 bits
-    Element i is dropped where draw i of the key lies below rate * 65536, rounded: the share is a multiple of 1 / 65536.
+    Element i is dropped where draw i of the key is below rate * 65536, rounded: the share is a multiple of 1 / 65536.
     """
     row, lowest, scale, key = prod(x.shape[1:]), lowest_kept(rate), 1 / (1 - rate), divmod(int(key[0]), 1 << 32)
     y = xp.empty(x.shape, x.dtype)

@@ -1,6 +1,6 @@
 """Pixels read at any place of an image, and of what continues it beyond its borders: how augmentation moves images.
 
-`fill` says what lies beyond, here for a row a b c d:
+`fill` says what continues the image, here for a row a b c d:
 
     "constant"    v v v | a b c d | v v v     the number `value`
     "edge"        a a a | a b c d | d d d     the nearest pixel
@@ -93,7 +93,7 @@ def pixels_between(x, rows, columns, fill="constant", value=0):
 class Plane:
     """A batch of images continued beyond their borders, as `fill` says, to be read at any place.
 
-    The images stand in a frame of `value`: one pixel above and to the left, two below and to the right. A place far
+    The images have a frame of `value`: one pixel above and to the left, two below and to the right. A place far
     outside is folded back onto a pixel that looks the same, and every pixel has a neighbour below and to the right.
     """
 

@@ -121,7 +121,7 @@ def spread(windows, dy, shares):
     (KH, KW), (SH, SW), C = windows.size, windows.stride, dy.shape[3]
     dx = xp.empty((len(dy), windows.H, windows.W, C), dy.dtype)
     whole = windows.padded == (windows.H, windows.W)                 # no padding: the images themselves are filled
-    apart = KH <= SH and KW <= SW                                    # no pixel lies in two windows
+    apart = KH <= SH and KW <= SW                                    # no pixel is in two windows
     tiled = whole and (KH, KW) == (SH, SW) and windows.padded == (windows.OH * SH, windows.OW * SW)
 
     def spread_slice(rows):

@@ -4,7 +4,7 @@ from minidl.backend import xp
 from minidl.backend.kernels import Kernel, on_gpu
 from minidl.parallel import filled_in_slices
 
-RELU = Kernel("relu", "T x", "T y", "y = x < 0 ? (T)0 : x;")             # what is no number stays
+RELU = Kernel("relu", "T x", "T y", "y = x < 0 ? (T)0 : x;")             # NaN stays NaN
 
 
 @on_gpu(RELU)

@@ -11,8 +11,8 @@ and a transform back. All three transforms are linear, and the backward pass is 
     dU = Vᵀ dM      dV = dM Uᵀ      with U = G g Gᵀ, V = Bᵀ d B, M = V U, dM = A dy Aᵀ;   dg = Gᵀ dU G, dd = B dV Bᵀ
 
 A transform multiplies the rows and then the columns of a tile by a small matrix. Here that is one matrix product for
-all tiles at once: the tiles' rows (columns) stand in the outermost axis, and a tile is a view into them. What is no
-number (NaN) or infinite in a pixel spreads over all results of its tiles.
+all tiles at once: the tiles' rows (columns) are the outermost axis, and a tile is a view into them. NaN or
+infinity in a pixel spreads over all results of its tiles.
 """
 
 from math import ceil, prod
@@ -152,7 +152,7 @@ class Winograd:
         return V.reshape(n * n, TW * TH * N, C)
 
     def add_tiles(self, dV, dx):
-        """dx = the sum of B dV Bᵀ over the tiles in which a pixel stands: the transpose of `tiles`."""
+        """dx = the sum of B dV Bᵀ over the tiles that contain a pixel: the transpose of `tiles`."""
         n, N, C, TH, TW = self.n, len(dx), dx.shape[3], self.TH, self.TW
         columns = self.add_overlapping(dV.reshape(n, n, TW, TH * N * C))[:self.width]
         rows = workspace(TWO, (n, TH, self.width, N * C), dx.dtype)

@@ -43,7 +43,7 @@ class Momentum(Optimizer):
         w = w - lr * (g + momentum * v)    with nesterov=True: Nesterov 1983; Sutskever et al. 2013, ICML
 
     v starts at zero. Textbooks often write v = momentum * v - lr * g, w = w + v: the same as long as lr is constant.
-    Nesterov's method takes the gradient where the ball will be a step later; as in torch.optim, w here stands for
+    Nesterov's method takes the gradient where the ball will be a step later; as in torch.optim, w here means
     that place ahead, so the gradient is taken at w as ever.
     """
 
@@ -146,7 +146,7 @@ class Adam(Optimizer):
         s = beta2 * s + (1 - beta2) * g²               shat = s / (1 - beta2^t)
         w = w - lr * mhat / (sqrt(shat) + eps)         Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1
 
-    t counts the steps from 1. eps stands outside the root and after the correction, as in Algorithm 1 and torch.optim
+    t counts the steps from 1. eps is outside the root and after the correction, as in Algorithm 1 and torch.optim
     (the paper's faster variant, before section 2.1, puts it elsewhere).
     """
 
