@@ -113,7 +113,8 @@ THEIRS = {
 
 def theirs(thing):
     """PyTorch's counterpart of a built layer or of a loss; of an optimizer, what makes it from groups and a rate."""
-    assert type(thing) in THEIRS, f"write in THEIRS of tests/golden/with_torch.py how PyTorch makes {thing!r}"
+    if type(thing) not in THEIRS:
+        raise LookupError(f"write in THEIRS of tests/golden/with_torch.py how PyTorch makes {thing!r}")
     return THEIRS[type(thing)](thing)
 
 
