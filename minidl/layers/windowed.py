@@ -14,11 +14,21 @@ class Windowed(Layer):
         self.windows = windows = Windows(H, W, size, self.stride, self.padding)
         if not windows.fit:
             KH, KW = size
+            cure = self.doubt(H, W) or "Take a smaller window, more padding, or fewer poolings before it"
+            if features_seem_in_front((H, W, self.input_shape[2])):
+                cure = f"Features come last here: ({W}, {W}, {H})"
             raise ShapeError(f"{self.label()}: a window of {KH}x{KW} does not fit into the padded image of "
-                             f"{windows.padded[0]}x{windows.padded[1]} (image {H}x{W}). Take a smaller window, more "
-                             f"padding, or fewer poolings before it")
+                             f"{windows.padded[0]}x{windows.padded[1]} (image {H}x{W}). {cure}")
         self.output_shape = (windows.OH, windows.OW, features)
         return self.output_shape
+
+    def doubt(self, H, W):
+        """What makes the window's arguments seem unintended for images of H x W; None where nothing does."""
+
+
+def features_seem_in_front(shape):
+    """Whether the shape of an image looks like (3, 32, 32) or (1, 28, 28), as PyTorch has it."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] > shape[0]
 
 
 def checked_padding(value, what):
