@@ -145,10 +145,10 @@ class Layer:
                              f"got {input_shape!r}{hint}") from None
         if axes is not None and len(shape) != len(axes):
             named = f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
-            if len(shape) == len(axes) + 1:
-                cure += f" If {shape[0]} is the number of images, leave it out: the batch axis is no part of the shape"
+            batch = f"If {shape[0]} is the number of images, leave it out, as in x_train.shape[1:]"
+            hints = [cure] * bool(cure) + [batch] * (len(shape) == len(axes) + 1)
             raise ShapeError(f"{self.label()}: expected input of shape {named} without the batch axis, "
-                             f"got {shape}. {cure.strip()}".rstrip(". "))
+                             f"got {'. '.join([str(shape), *hints])}")
         if min(shape, default=1) < 1:
             raise ShapeError(f"{self.label()}: the input's shape {shape} has an axis without elements. "
                              f"Do earlier layers shrink the image too much?")

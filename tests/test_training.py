@@ -126,36 +126,15 @@ def test_fit_trains_in_training_mode_also_after_an_evaluation():
     assert modes == [True, False, True, False]
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")    # NumPy's, of numbers that become too large
 def test_a_loss_that_is_no_number_stops_the_training():
     x, model, lines = points(), network(), []
-    x[7] = np.nan
-    history = fit(model, SGD(model.parameters(), lr=0.1), x, LABELS, epochs=5, report=lines.append)
+    history = fit(model, SGD(model.parameters(), lr=1e30), x, LABELS, epochs=5, batch_size=10, report=lines.append)
     assert len(history.loss) == 1
     assert math.isnan(history.loss[0])
     assert len(lines) == 2
     assert "loss nan" in lines[0]
     assert lines[1] == "the loss is no longer a number: training stopped. Try a smaller learning rate"
-
-
-def test_wrong_calls_of_fit():
-    model, x = network(), points()
-    optimizer = SGD(model.parameters(), lr=0.1)
-    for arguments, kind, parts in (
-            ((x, LABELS[:59]), ShapeError, ["fit", "60 images", "59 labels"]),
-            ((x[:0], LABELS[:0]), ShapeError, ["fit", "at least one", "0 images"]),
-            ((x, LABELS + 1), UserError, ["labels: 3 is not the number of a class"]),
-            ((x, LABELS.astype(float)), UserError, ["labels: expected whole numbers"]),
-            ((x, np.eye(3, dtype=int)[LABELS]), ShapeError, ["one-hot rows".capitalize(), "labels.argmax(axis=1)"]),
-            ((x[:, :1], LABELS), ShapeError, ["Sequential(3 layers)", "(N, 2)", "(60, 1)"]),
-            ((x.astype(int), LABELS), UserError, ["Sequential(3 layers)", "int64", "minidl.asarray(x / 255)"])):
-        with pytest.raises(kind) as caught:
-            fit(model, optimizer, *arguments, epochs=1, report=None)
-        assert_says(caught, *parts)
-    for named, parts in (({"epochs": 0}, ["epochs=0"]), ({"epochs": 2.5}, ["epochs=2.5"]),
-                         ({"epochs": 1, "batch_size": 0}, ["batch_size=0", "at least 1"])):
-        with pytest.raises(UserError) as caught:
-            fit(model, optimizer, x, LABELS, report=None, **named)
-        assert_says(caught, *parts)
 
 
 # ----------------------------------------------------------------------------------------------------------- evaluate
@@ -293,19 +272,3 @@ def test_claims(tmp_path):
     assert rows[1] == {"claim": "Ünd dies", "published": "-", "measured": "3 of 4", "holds": False}
     assert rows[0]["measured"] == "0.1235"
     assert rows[0]["holds"] is True
-
-
-@pytest.mark.parametrize(("name", "thing"), [("loss", MeanSquaredError), ("schedule", Cosine), ("augment", Flip)])
-def test_fit_refuses_a_class_where_it_wants_what_the_class_makes(name, thing):
-    model = Sequential([Dense(2)], input_shape=(3,))
-    optimizer = SGD(model.parameters(), lr=0.1)
-    with pytest.raises(UserError, match=rf"fit: {name} is the class {thing.__name__}; make one: {thing.__name__}\("):
-        fit(model, optimizer, np.ones((4, 3)), np.zeros(4, int), 1, report=None, **{name: thing})
-    with pytest.raises(UserError, match=r"fit: optimizer is the class SGD; make one: SGD\("):
-        fit(model, SGD, np.ones((4, 3)), np.zeros(4, int), 1, report=None)
-
-
-def test_fit_refuses_an_optimizer_of_another_model():
-    one, other = (Sequential([Dense(2)], input_shape=(3,)) for _ in range(2))
-    with pytest.raises(UserError, match="trains the parameters of another model"):
-        fit(one, SGD(other.parameters(), lr=0.1), np.ones((4, 3)), np.zeros(4, int), 1, report=None)

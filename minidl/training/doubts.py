@@ -11,7 +11,7 @@ from minidl.losses import SoftmaxCrossEntropy
 
 LARGE_INPUT = 20            # as many times the spread of standardised numbers
 LARGE_LOSS, GROWTH = 1e6, 100
-STEPS_TO_LEARN = 20         # before these, a loss that stays says nothing
+STEPS_TO_LEARN = 100        # before these, a loss that stays says nothing
 
 
 def doubt_last_layer(model, loss):
