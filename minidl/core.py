@@ -223,3 +223,8 @@ def shape_cure(got, built_for):
 def features_in_front(got, shape):
     """Whether a batch of shape `got` is one of images of this `shape`, but for the place of the features."""
     return len(got) == 4 and (*got[2:], got[1]) == shape
+
+
+def features_seem_in_front(shape):
+    """Whether the shape of an image looks like (3, 32, 32) or (1, 28, 28), as PyTorch has it."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] > shape[0]

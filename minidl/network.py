@@ -5,9 +5,8 @@ from itertools import accumulate
 
 from minidl.arguments import example_for
 from minidl.backend import backend_name, kind_of, xp
-from minidl.core import Layer
+from minidl.core import Layer, features_seem_in_front
 from minidl.errors import ShapeError, UserError, suspect
-from minidl.layers.windowed import Windowed, features_seem_in_front
 from minidl.parallel import filled_in_slices, in_slices
 from minidl.state import read_state, save, state_of, take_over
 from minidl.summary import summary
@@ -132,7 +131,7 @@ class Sequential(Container):
         self.output_shape = shape
         self.input_gradient = self._input_gradient   # the layer that it concerns has parameters only now
         if self.name is None and features_seem_in_front(self.input_shape) and \
-                any(isinstance(layer, Windowed) for layer in self.walk()):
+                any(hasattr(layer, "windows") for layer in self.walk()):
             C, H, W = self.input_shape
             suspect(f"{self.label()}: input_shape={self.input_shape} means images of {C}x{H} pixels and {W} features. "
                     f"Features come last here: is it input_shape={(H, W, C)}, and x.transpose(0, 2, 3, 1)?")

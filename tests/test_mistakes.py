@@ -21,7 +21,8 @@ from minidl.errors import SuspiciousWarning, UserError
 from minidl.layers import BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU
 from minidl.losses import MeanSquaredError
 from minidl.optimizers import SGD, Adam
-from minidl.training import fit
+from minidl.training import History, fit
+from minidl.training.doubts import doubt_loss
 
 
 class Mistake(NamedTuple):
@@ -584,9 +585,18 @@ def test_no_warning_for_trainings_that_are_meant():
     slow = trained(Sequential([Dense(3, "zeros")], (4,)), noise + 2 * np.eye(4)[labels], labels, lr=1e-5, epochs=10,
                    batch_size=5)                                                                # slow, but it learns
     assert abs(slow.loss[-1] - np.log(3)) < 0.01 and slow.accuracy[-1] > 0.6
-    trained(Sequential([Dense(1)], (4,)), noise, 300 * noise[:, :1], loss=MeanSquaredError(), epochs=3)
+    trained(Sequential([Dense(1)], (4,)), noise, 1e5 * noise[:, :1], loss=MeanSquaredError(), epochs=3)     # prices
     trained(Sequential([Dense(2), ReLU()], (4,)), noise, abs(noise[:, :2]), loss=MeanSquaredError(), epochs=2)
-    trained(Sequential([Dense(3)], (4,)), noise, labels, lr=1e30, epochs=2, batch_size=10)      # its line says NaN
+
+
+@pytest.mark.parametrize(("losses", "y", "suspicious"), [
+    ([2.3, 240.0], [0, 1], True), ([2.3, 220.0], [0, 1], False), ([2e6], [0, 1], True), ([0.0, 0.5], [0, 1], False),
+    ([2.3, float("nan")], [0, 1], False), ([1e-9, 1e-5], [1.0, -1.0], False), ([0.1, 20.0], [1.0, -1.0], True),
+    ([1e10], [1e5, -1e5], False), ([1e13], [1e5, -1e5], True), ([1e13], [1.0, -1.0], True)])
+def test_when_a_loss_is_suspicious(losses, y, suspicious):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert doubt_loss(History(loss=losses), np.array(y)) == suspicious == bool(caught)
 
 
 def test_warnings_come_once_and_can_be_silenced():

@@ -9,15 +9,13 @@ from cases import assert_close, assert_same_bits, assert_says, on_device, tie_fr
 
 import minidl
 from minidl import Sequential
-from minidl.augment import Flip
 from minidl.backend import to_cpu
 from minidl.claims import Claims
 from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
-from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
+from minidl.losses import SoftmaxCrossEntropy
 from minidl.optimizers import SGD, Momentum
 from minidl.probe import probe, weight_gradient_norm
-from minidl.schedules import Cosine
 from minidl.training import History, evaluate, fit
 
 pytestmark = pytest.mark.usefixtures("device")

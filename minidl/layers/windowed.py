@@ -1,7 +1,7 @@
 """What convolution and pooling share: a window that slides over an image, and its arguments."""
 
 from minidl.arguments import pair, short
-from minidl.core import Layer
+from minidl.core import Layer, features_seem_in_front
 from minidl.errors import ShapeError, UserError
 from minidl.ops.windows import Windows
 
@@ -24,11 +24,6 @@ class Windowed(Layer):
 
     def doubt(self, H, W):
         """What makes the window's arguments seem unintended for images of H x W; None where nothing does."""
-
-
-def features_seem_in_front(shape):
-    """Whether the shape of an image looks like (3, 32, 32) or (1, 28, 28), as PyTorch has it."""
-    return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] > shape[0]
 
 
 def checked_padding(value, what):

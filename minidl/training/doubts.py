@@ -32,19 +32,27 @@ def doubt_inputs(model, images):
                         "numbers. Does it divide by zero?")
     first = next((layer for layer in model.walk() if not layer.sublayers() and not isinstance(layer, Flatten)), None)
     if largest > LARGE_INPUT and not isinstance(first, (BatchNorm, LayerNorm)):
-        suspect(f"fit: the inputs of the first batch go from {float(images.min()):.4g} to {float(images.max()):.4g}, and "
-                f"a network learns best from numbers around 0 to 1. Divide pixels from 0 to 255 by 255, or pass them as "
-                f"bytes with prepare=Standardize(x_train)")
+        low, high = float(images.min()), float(images.max())
+        suspect(f"fit: the inputs of the first batch go from {low:.4g} to {high:.4g}, but a network learns best from "
+                f"numbers around 0 to 1. Divide pixels from 0 to 255 by 255, or pass them as bytes with "
+                f"prepare=Standardize(x_train)")
 
 
-def doubt_loss(history):
-    """Warn of a loss that has grown beyond all bounds; returns whether it did."""
+def doubt_loss(history, y):
+    """Warn of a loss that has grown beyond all bounds; returns whether it did.
+
+    It is GROWTH times that of epoch 1, or above LARGE_LOSS: both in comparison with a network that always says zero.
+    """
     now, first = history.loss[-1], history.loss[0]
-    grown = isfinite(now) and now > min(LARGE_LOSS, GROWTH * first)
-    if grown:
-        suspect(f"fit: the average loss of epoch {len(history.loss)} is {now:.3g}, of epoch 1 it was {first:.3g}: every "
-                f"step overshoots. Try a smaller learning rate; where y are large numbers to predict, scale them to around 1")
-    return grown
+    if not isfinite(now) or now <= min(LARGE_LOSS, GROWTH * first):
+        return False
+    zero = 1 if y.dtype.kind in "iu" else float((y * y).mean())
+    if not (now > max(LARGE_LOSS, GROWTH * zero) or now > max(GROWTH * first, zero)):
+        return False
+    before = f", of epoch 1 it was {first:.3g}" if len(history.loss) > 1 else ""
+    suspect(f"fit: the average loss of epoch {len(history.loss)} is {now:.3g}{before}: every step overshoots. Try a "
+            f"smaller learning rate")
+    return True
 
 
 def doubt_guessing(history, classes, images, steps):
@@ -57,8 +65,8 @@ def doubt_guessing(history, classes, images, steps):
     above_chance = history.accuracy[-1] > chance + 3 * sqrt(chance * (1 - chance) / images)
     if steps < STEPS_TO_LEARN or above_chance or not abs(history.loss[-1] - log(classes)) < 0.01 * log(classes):
         return False
-    suspect(f"fit: after epoch {len(history.loss)} the loss is {history.loss[-1]:.4f}, that of guessing, ln({classes}) "
-            f"= {log(classes):.4f}: the network gives every class the same score. Are all weights zero at first, is the "
-            f"learning rate too small, or so large that every ReLU is off, are the inputs scaled, do labels and images "
-            f"belong together?")
+    suspect(f"fit: after epoch {len(history.loss)} the loss is {history.loss[-1]:.4f}, that of guessing, "
+            f"ln({classes}) = {log(classes):.4f}: the network gives every class the same score. Are all weights zero "
+            f"at first, is the learning rate too small, or so large that every ReLU is off, are the inputs scaled, do "
+            f"labels and images belong together?")
     return True

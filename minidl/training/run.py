@@ -38,8 +38,8 @@ class Run:
         self.classifies = self.y.dtype.kind in "iu" and self.y.ndim == 1     # otherwise numbers to predict: no accuracy
         self.test = None if test is None else labelled("fit, test", model, *pair_to_test(test), self.loss)
         if self.test and self.test[0].shape[1:] != self.x.shape[1:]:
-            raise ShapeError(f"fit, test: expected x_test of the shape {self.x.shape[1:]} that x has, without the batch "
-                             f"axis; got {self.test[0].shape[1:]}")
+            raise ShapeError(f"fit, test: expected x_test of the shape {self.x.shape[1:]} that x has, without the "
+                             f"batch axis; got {self.test[0].shape[1:]}")
         doubt_last_layer(model, self.loss)
         self.step, self.steps = 0, self.epochs * ceil(len(self.x) / self.batch_size)
         self.history, self.doubts = History(), True
@@ -113,8 +113,9 @@ class Run:
         history.seconds.append(time.perf_counter() - self.start)
         self.say(history.line())
         if self.doubts:     # once
-            guessing = self.classifies and doubt_guessing(history, self.classes, len(self.x), self.step)
-            self.doubts = not (doubt_loss(history) or guessing)
+            guessing = isinstance(self.loss, SoftmaxCrossEntropy) and \
+                doubt_guessing(history, self.classes, len(self.x), self.step)
+            self.doubts = not (guessing or doubt_loss(history, self.y))
 
     def say(self, line):
         if self.report:
