@@ -71,8 +71,10 @@ def read_state(path):
         near = next((other for other in (f"{name}.npz", os.path.splitext(name)[0]) if os.path.isfile(other)), None)
         raise DataError(f"{name}: no such file. " + (f"Did you mean {near!r}?" if near else
                                                      "Was the model saved elsewhere?")) from None
-    except IsADirectoryError:
-        raise DataError(f"{name}: expected a file that model.save wrote, got a folder. Name the file in it") from None
+    except (IsADirectoryError, PermissionError) as reason:      # Windows says the second of a folder, too
+        cure = "It is a folder: name the file in it" if os.path.isdir(name) else "May you read it?"
+        raise DataError(f"{name}: expected a file that model.save wrote, which can be read ({reason.strerror}). "
+                        f"{cure}") from None
     except Exception as reason:  # zipfile and NumPy stumble over a damaged file with a dozen kinds of error
         kind = str(reason) if isinstance(reason, DataError) else "a damaged or cut off one"
         raise DataError(f"{name}: not a complete model file but {kind}. Save the model anew by "

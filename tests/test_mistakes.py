@@ -79,6 +79,8 @@ DATA = [
           "test", "3 is not the number of a class", "0 to 2", "start at 1"),
     error("fit(model, optimizer, x_train, y_train, epochs=1, prepare=scale, test=(x_test[:, :7], y_test))",
           "test", r"\(8, 8, 3\)", r"\(7, 8, 3\)"),
+    error("fit(model, optimizer, x_train / 255, y_train, epochs=1, test=(x_test, y_test))",
+          "test", "uint8", "float", "only one of them"),
     error("fit(model, optimizer, y_train, x_train, epochs=1)", "exchange", r"\bx\b.*\by\b"),
     error("fit(model, optimizer, x_train, y_train[:50], epochs=1, prepare=scale)", "60 images", "50 labels"),
     error("fit(model, optimizer, x_train[:0], y_train[:0], epochs=1, prepare=scale)", "at least one", "0 images"),
@@ -155,6 +157,22 @@ DATA = [
     error("predict_classes(model, x_test[..., 0] / 255)", r"\(N, 8, 8, 3\)", r"\(20, 8, 8\)"),
     error("evaluate(model, x_test, y_test, scale)", "batch_size", "whole number"),
     error("predict(Sequential([Dense(3)]), x_test / 255)", "not built", r"build\("),
+    error('fit(model, optimizer, np.array([[1, "a"], [2, "b"]], dtype=object), [0, 1], epochs=1)', r"\bx\b", "numbers"),
+    error("y = y_train.astype(float)\n"
+          "y[4] = np.nan\n"
+          "fit(model, optimizer, x_train, y, epochs=1, prepare=scale)",
+          "whole numbers|NaN", "y|labels"),
+    error("evaluate(model, x_train, y_test, prepare=scale)", "60 images", "20 labels"),
+    error("fit(model, optimizer, (x_train, x_test), y_train, epochs=1)", r"\bx\b", "tuple|shape"),
+    error('fit(model, optimizer, x_train, {"y": y_train}, epochs=1)', r"\by\b", "dict", "labels"),
+    error("fit(model, optimizer, x_train, y_train, epochs=1, prepare=scale, test=[])", "test", r"\(x_test, y_test\)"),
+    error("fit(model, optimizer, x_train, y_train, epochs=1, prepare=scale, test=(None, None))", "test", "None"),
+    error('fit(model, optimizer, x_train, y_train, epochs=1, prepare=scale, test={"x": x_test, "y": y_test})',
+          "test", "dict", r"\(x_test, y_test\)"),
+    error("predict_classes(model, x_test)", "uint8", "prepare="),
+    error("predict(model, None)", "None", "array"),
+    error('predict(model, "x_test")', "x", "text|array"),
+    error("predict(None, x_test)", "model", "None", "Sequential"),
 ]
 
 SHAPES = [
@@ -244,6 +262,14 @@ SHAPES = [
     error("SoftmaxCrossEntropy().backward()", r"forward\(scores, labels\)"),
     error("model.forward(x_test)", "uint8", "x / 255"),
     error("model.forward(x_test / 255)", "float64", "float32", r"asarray\(x\)"),
+    error("Sequential([Conv2D(16, 3, 1, 1, 1)], input_shape=(8, 8, 3))", "init=1", r"Conv2D\(filters, kernel_size\)"),
+    error("Sequential([Conv2D(3, 16, 5, 1, 2)], input_shape=(32, 32, 3))", "init=2", r"Conv2D\(filters, kernel_size\)"),
+    error("Dense(784, 100, True)", "init=100", "produce|inputs"),
+    error("Sequential([Dense(10)], input_shape=(784, ))\n"
+          "Sequential([Dense(10)], (28, 28, 1))",
+          r"\(28, 28, 1\)", r"Flatten\(\)"),
+    error("Residual(Dense)", "list of layers", r"Dense\(\.\.\.\)"),
+    error('Concat([Conv2D(2, 1), "conv"])', "layer", r"Conv2D\("),
 ]
 
 TRAINING = [
@@ -357,6 +383,21 @@ TRAINING = [
     error("with textbook(Dense):\n"
           "    pass",
           "model, a layer or a loss"),
+    error('evaluate(model, x_test, y_test, prepare=scale, loss="mse")', "loss", "'mse'", r"MeanSquaredError\(\)"),
+    error("fit(model, optimizer, x_train, y_train, epochs=1, schedule=Cosine(0.1)(0), prepare=scale)",
+          "schedule", r"Constant\(0\.1\)"),
+    error("SGD(model.parameters(), lr=0.1, penalty=[L1(0.1), L2(0.1)])", "penalty", r"L2\(c\)"),
+    error("fit(model, optimizer, x_train, y_train, epochs=1, batch_size=-5, prepare=scale)",
+          "batch_size=-5", "at least 1"),
+    error("fit(model, optimizer, x_train, y_train, epochs=1, batch_size=32.0, prepare=scale)",
+          r"batch_size=32\.0", "whole number"),
+    error("fit(Sequential, optimizer, x_train, y_train, epochs=1, prepare=scale)", "class Sequential", r"Sequential\("),
+    error("SoftmaxCrossEntropy(10)", "label_smoothing=10", r"\[0, 1\)"),
+    error("fit(model, optimizer, x_train, y_train, epochs=1, prepare=lambda x: list(x))", "prepare", "list", "array"),
+    error("fit(model, optimizer, x_train, y_train, epochs=1, prepare=lambda x: x.reshape(-1, 192) / 255)",
+          r"\(N, 8, 8, 3\)|float64", "asarray|reshape"),
+    error('fit(model, optimizer, x_train, y_train, epochs=float("inf"), prepare=scale)', "epochs=inf", "whole number"),
+    error("fit(model, optimizer, x_train, y_train, epochs=None, prepare=scale)", "epochs=None", "whole number"),
 ]
 
 SAVING = [
@@ -423,6 +464,22 @@ SAVING = [
     error('np.savez("weights.npz", x=x_train)\n'
           'model.load("weights.npz")',
           "missing", "same architecture"),
+    error('model.load("")', "name of a file"),
+    error('np.savetxt("weights.csv", np.ones(3))\n'
+          'model.load("weights.csv")',
+          "text file", "model.save"),
+    error("import json\n"
+          'json.dump({"a": [1]}, open("weights.json", "w"))\n'
+          'model.load("weights.json")',
+          "text file", "model.save"),
+    error('open("w.npz", "wb").write(bytes(range(256)) * 4)\n'
+          'model.load("w.npz")',
+          "damaged|cut off", "model.save"),
+    error('open("w.png", "wb").write(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(100))\n'
+          'model.load("w.png")',
+          "not a complete model file", "model.save"),
+    error("model.load_state_dict([1, 2])", "list", r"state_dict\(\)"),
+    error("model.load_state_dict(None)", "None", r"state_dict\(\)"),
 ]
 
 FLAGS = [

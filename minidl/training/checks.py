@@ -135,6 +135,16 @@ def pair_to_test(test):
     return test
 
 
+def check_alike(x, x_test):
+    """Raise an error unless images to test are of the shape and the kind of numbers of those to train with."""
+    if x_test.shape[1:] != x.shape[1:]:
+        raise ShapeError(f"fit, test: expected x_test of the shape {x.shape[1:]} that x has, without the batch axis; "
+                         f"got {x_test.shape[1:]}")
+    if (x_test.dtype.kind == "f") != (x.dtype.kind == "f"):
+        raise UserError(f"fit, test: expected x_test of {x.dtype}, as x is, got {x_test.dtype}. Was only one of them "
+                        f"scaled? Leave both as they are, and scale both by prepare=Standardize(x_train)")
+
+
 def numbers(who, name, given):
     """`given` as an array, wherever it is, after checking that it is one of numbers; `name` is x or y."""
     try:
@@ -145,7 +155,7 @@ def numbers(who, name, given):
                          f"numbers, all rows of the same shape{cure}") from reason
     if array.dtype.kind in "biuf" and array.ndim:
         return array
-    what = "text" if array.dtype.kind in "US" or isinstance(array.flat[0], str) else described(given)
+    what = "text" if array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str)) else described(given)
     if name == "y":
         raise UserError(f"{who}: y is {what}; expected labels, whole numbers from 0 to the number of classes - 1" +
                         (". They come from classes, y = np.unique(y, return_inverse=True)" if what == "text" else ""))

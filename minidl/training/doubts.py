@@ -9,7 +9,7 @@ from minidl.errors import UserError, suspect
 from minidl.layers import GELU, BatchNorm, Flatten, LayerNorm, LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.losses import SoftmaxCrossEntropy
 
-LARGE_INPUT = 20            # as many times the spread of standardised numbers
+LARGE_INPUT = 20            # standardised numbers seldom pass 5
 LARGE_LOSS, GROWTH = 1e6, 100
 STEPS_TO_LEARN = 100        # before these, a loss that stays says nothing
 
@@ -30,7 +30,8 @@ def doubt_inputs(model, images):
     if not isfinite(largest):
         raise UserError("fit: prepare or augment returned NaN or infinite numbers, where x has none; expected finite "
                         "numbers. Does it divide by zero?")
-    first = next((layer for layer in model.walk() if not layer.sublayers() and not isinstance(layer, Flatten)), None)
+    walk = model.walk() if hasattr(model, "walk") else ()
+    first = next((layer for layer in walk if not layer.sublayers() and not isinstance(layer, Flatten)), None)
     if largest > LARGE_INPUT and not isinstance(first, (BatchNorm, LayerNorm)):
         low, high = float(images.min()), float(images.max())
         suspect(f"fit: the inputs of the first batch go from {low:.4g} to {high:.4g}, but a network learns best from "

@@ -6,9 +6,9 @@ from math import ceil, isfinite
 
 from minidl.arguments import positive_integer
 from minidl.backend import draw_permutation, memory_for
-from minidl.errors import ShapeError
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.training.checks import (
+    check_alike,
     check_changed,
     check_input,
     check_parts,
@@ -37,9 +37,8 @@ class Run:
         self.x, self.y = labelled("fit", model, x, y, self.loss)
         self.classifies = self.y.dtype.kind in "iu" and self.y.ndim == 1     # otherwise numbers to predict: no accuracy
         self.test = None if test is None else labelled("fit, test", model, *pair_to_test(test), self.loss)
-        if self.test and self.test[0].shape[1:] != self.x.shape[1:]:
-            raise ShapeError(f"fit, test: expected x_test of the shape {self.x.shape[1:]} that x has, without the "
-                             f"batch axis; got {self.test[0].shape[1:]}")
+        if self.test:
+            check_alike(self.x, self.test[0])
         doubt_last_layer(model, self.loss)
         self.step, self.steps = 0, self.epochs * ceil(len(self.x) / self.batch_size)
         self.history, self.doubts = History(), True
