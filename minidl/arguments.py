@@ -33,3 +33,30 @@ def in_range(value, what, low, high):
         interval = f"at least {low:g}" if high == float("inf") else f"in [{low:g}, {high:g})"
         raise UserError(f"{what}={value!r}: expected a number {interval}")
     return float(value)
+
+
+def described(thing):
+    """What somebody passed, in the few words that an error has room for."""
+    if hasattr(thing, "shape") and hasattr(thing, "dtype"):
+        return f"an array of shape {tuple(thing.shape)}"
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    if isinstance(thing, (list, tuple, dict)):
+        return f"a {type(thing).__name__} of {len(thing)}"
+    if hasattr(thing, "__name__"):
+        return f"the function {thing.__name__}"
+    return f"{thing!r:.60}"
+
+
+def example_for(thing, examples):
+    """The example that a text such as "adam", "cross_entropy" or "mse" means; the first one for anything else.
+
+    examples: how the code would write it, such as "Adam(model.parameters())"
+    """
+    wanted = "".join(filter(str.isalnum, thing)).lower() if isinstance(thing, str) else ""
+    for example in examples:
+        name, _, _ = example.partition("(")
+        initials = "".join(filter(str.isupper, name)).lower()
+        if wanted and (wanted in name.lower() or name.lower() in wanted or wanted == initials):
+            return example
+    return examples[0]

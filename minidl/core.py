@@ -4,6 +4,7 @@ Layers know nothing of optimizers, losses or devices. An optimizer meets a layer
 """
 
 from math import prod
+from operator import index
 
 from minidl.backend import backend_name, kind_of, xp
 from minidl.errors import ShapeError, UserError
@@ -137,14 +138,17 @@ class Layer:
         Until `build` says otherwise, the output has the same. Parameters of an earlier `build` are discarded.
         """
         try:
-            shape = tuple(int(size) for size in input_shape)
-        except (TypeError, ValueError):
+            shape = tuple(index(size) for size in input_shape)
+        except TypeError:
+            hint = f". One axis is written ({input_shape},)" if isinstance(input_shape, int) else ""
             raise ShapeError(f"{self.label()}: expected a shape such as (32, 32, 3), without the batch axis; "
-                             f"got {input_shape!r}") from None
+                             f"got {input_shape!r}{hint}") from None
         if axes is not None and len(shape) != len(axes):
             named = f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
+            batch = f"If {shape[0]} is the number of images, leave it out, as in x_train.shape[1:]"
+            hints = [cure] * bool(cure) + [batch] * (len(shape) == len(axes) + 1)
             raise ShapeError(f"{self.label()}: expected input of shape {named} without the batch axis, "
-                             f"got {shape}." + (f" {cure}" if cure else ""))
+                             f"got {'. '.join([str(shape), *hints])}")
         if min(shape, default=1) < 1:
             raise ShapeError(f"{self.label()}: the input's shape {shape} has an axis without elements. "
                              f"Do earlier layers shrink the image too much?")
@@ -165,24 +169,28 @@ class Layer:
                             f"build({tuple(x.shape[1:])})")
         if x.shape[1:] != self.input_shape:
             expected = ", ".join(["N", *map(str, self.input_shape)]) + "," * (not self.input_shape)
-            if x.shape == self.input_shape:
-                cure = "Is the batch axis missing?"
-            elif x.ndim == 4 and (*x.shape[2:], x.shape[1]) == self.input_shape:
-                cure = "Features come last here: x.transpose(0, 2, 3, 1)"
-            elif x.ndim > 2 and (prod(x.shape[1:]),) == self.input_shape:
-                cure = "Put Flatten() before it?"
-            else:
-                cure = "A layer is built for one shape: build it anew for another"
-            raise ShapeError(f"{self.label()}: expected input of shape ({expected}), got {tuple(x.shape)}. {cure}")
+            raise ShapeError(f"{self.label()}: expected input of shape ({expected}), got {tuple(x.shape)}. "
+                             f"{shape_cure(x.shape, self.input_shape)}")
         self.batch = len(x)
 
     def check_gradient(self, dy):
         """Raise an error unless dy is a gradient for the output that forward gave last."""
+        if dy is None:
+            raise UserError(f"{self.label()}: backward expected an array dy, got None. Does the backward before it, "
+                            f"such as loss.backward(), return its gradient?")
         self.check_kind(dy, "dy")
+        if dy.dtype.kind != "f":
+            raise UserError(f"{self.label()}: backward expected dy as an array of fractional numbers, got {dy.dtype} "
+                            f"numbers. Pass dy.astype(float)")
+        if self.output_shape is None:
+            raise UserError(f"{self.label()} is not built yet: call build(input_shape), then forward, then backward")
         if dy.shape[1:] != self.output_shape:
             expected = ", ".join(["N", *map(str, self.output_shape)])
+            turned = features_in_front(dy.shape, self.output_shape)
+            cure = "Features come last here: dy.transpose(0, 2, 3, 1)" if turned else \
+                "Pass the gradient of the loss with respect to this layer's output"
             raise ShapeError(f"{self.label()}: backward expected dy of the output's shape ({expected}), "
-                             f"got {tuple(dy.shape)}")
+                             f"got {tuple(dy.shape)}. {cure}")
         if self.batch not in (None, len(dy)):
             raise ShapeError(f"{self.label()}: backward expected dy for the {self.batch} inputs that forward saw last, "
                              f"got dy for {len(dy)}. Run forward on the batch that dy belongs to, right before it")
@@ -195,3 +203,28 @@ class Layer:
 
     def __repr__(self):
         return f"{type(self).__name__}()"
+
+
+def shape_cure(got, built_for):
+    """What makes an array of the shape `got` one that a layer takes: a batch of inputs of the shape `built_for`."""
+    if got == built_for:
+        return "Is the batch axis missing? A single x becomes a batch of one by x[None]"
+    if features_in_front(got, built_for):
+        return "Features come last here: x.transpose(0, 2, 3, 1)"
+    if (*got[1:], 1) == built_for:
+        return "A grey image has one feature: x[..., None]"
+    if got[1:] == (prod(built_for),):
+        return f"Vectors become images by x.reshape(-1, {', '.join(map(str, built_for))})"
+    if len(got) > 2 and (prod(got[1:]),) == built_for:
+        return "Put Flatten() before it?"
+    return "A layer is built for one shape: build it anew for another"
+
+
+def features_in_front(got, shape):
+    """Whether a batch of shape `got` is one of images of this `shape`, but for the place of the features."""
+    return len(got) == 4 and (*got[2:], got[1]) == shape
+
+
+def features_seem_in_front(shape):
+    """Whether the shape of an image looks like (3, 32, 32) or (1, 28, 28), as PyTorch has it."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] > shape[0]

@@ -2,7 +2,12 @@
 
 Every such error is a `UserError`: one message that tells what was expected, what came, and the likely cure.
 The lessons print that message alone, without a traceback. An error of any other kind is a bug of minidl.
+
+What works, but is seldom meant, is a `SuspiciousWarning`.
 """
+
+import sys
+import warnings
 
 
 class UserError(ValueError):
@@ -19,3 +24,18 @@ class DataError(UserError):
 
 class BackendError(UserError):
     """An array library or device that was asked for and cannot be used."""
+
+
+class SuspiciousWarning(UserWarning):
+    """Something that works and is seldom meant; the message says what to look at. To silence all of them:
+
+        warnings.filterwarnings("ignore", category=SuspiciousWarning)
+    """
+
+
+def suspect(message):
+    """Raise a SuspiciousWarning that names the line of the caller's own code, outside of minidl."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "minidl":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, SuspiciousWarning, stacklevel=level)

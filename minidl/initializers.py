@@ -38,8 +38,17 @@ def initializer(init, what="init"):
             return normal(float(init.removeprefix("normal:")))
         except ValueError:
             pass  # falls through to the message below
+    if isinstance(init, (int, float)):
+        cure = ". Layers take only what they produce, and see by themselves how many inputs come: Dense(units), " \
+               "Conv2D(filters, kernel_size)"
+    elif isinstance(init, str) and init.lower() in NAMES:
+        cure = f". Write {init.lower()!r}"
+    elif isinstance(init, str):
+        cure = ". An activation is a layer of its own, such as ReLU()"
+    else:
+        cure = ""
     raise UserError(f"{what}={init!r}: expected one of {', '.join(NAMES)} (any number after 'normal:'), "
-                    f"or a function (shape, fan_in, fan_out) -> array")
+                    f"or a function (shape, fan_in, fan_out) -> array{cure}")
 
 
 def initial_array(init, shape, fan_in, fan_out):

@@ -3,6 +3,8 @@
 `forward(scores, target)` returns the mean over the batch, `backward()` the gradient with respect to the scores.
 """
 
+from math import prod
+
 from minidl.arguments import in_range
 from minidl.backend import asarray, backend_name, kind_of, on_cpu, to_cpu, xp
 from minidl.errors import ShapeError, UserError
@@ -94,12 +96,19 @@ def check_kind(scores):
 def checked_target(target, scores):
     """The target as an array of the backend, of the scores' type, after checking that it has their shape."""
     check_kind(scores)
-    target = asarray(target).astype(scores.dtype, copy=False)
-    if target.shape != scores.shape:
-        cure = "One column is (N, 1): take target.reshape(-1, 1)" if scores.size == target.size else \
+    target = asarray(target)
+    check_target(target, tuple(scores.shape))
+    return target.astype(scores.dtype, copy=False)
+
+
+def check_target(target, shape):
+    """Raise an error unless the target is one for scores of this shape."""
+    if target.shape != shape:
+        cure = "One column is (N, 1): take target.reshape(-1, 1)" if prod(shape) == target.size else \
+            "Labels become one-hot rows by np.eye(classes)[labels], or take SoftmaxCrossEntropy()" \
+            if target.dtype.kind in "iu" and target.ndim == 1 else \
             "Does the last layer have as many units as there are numbers to predict?"
-        raise ShapeError(f"target: expected the shape of the scores, {tuple(scores.shape)}; got {target.shape}. {cure}")
-    return target
+        raise ShapeError(f"target: expected the shape of the scores, {shape}; got {target.shape}. {cure}")
 
 
 def checked_labels(labels, scores):
@@ -109,11 +118,20 @@ def checked_labels(labels, scores):
     every step of a training: `fit` and `evaluate` look at all of them once, before they begin.
     """
     check_kind(scores)
-    if scores.ndim != 2:
-        raise ShapeError(f"scores: expected one row per image, (N, classes); got shape {tuple(scores.shape)}. "
-                         f"Is a Flatten() or a last Dense layer missing?")
     given, labels = labels, asarray(labels)
-    N, classes = scores.shape
+    check_labels(labels, tuple(scores.shape))
+    if on_cpu(given):
+        check_range(*lowest_and_highest(given), scores.shape[1])
+    return labels
+
+
+def check_labels(labels, shape):
+    """Raise an error unless labels are whole numbers, one for each row of scores of this shape."""
+    if len(shape) != 2:
+        cure = "Are scores and labels exchanged? It is loss.forward(scores, labels)" if labels.ndim == 2 else \
+            "Is a Flatten() or a last Dense layer missing?"
+        raise ShapeError(f"scores: expected one row per image, (N, classes); got shape {shape}. {cure}")
+    N, classes = shape
     if labels.shape != (N,):
         cure = "Take labels.ravel()" if labels.shape[1:] == (1,) else \
             "One-hot rows become numbers by labels.argmax(axis=1)" if labels.ndim == 2 else \
@@ -122,9 +140,6 @@ def checked_labels(labels, scores):
     if labels.dtype.kind not in "iu":
         raise UserError(f"labels: expected whole numbers from 0 to {classes - 1}, got {labels.dtype}. "
                         f"Convert them with labels.astype(int)")
-    if on_cpu(given):
-        check_range(*lowest_and_highest(given), classes)
-    return labels
 
 
 def lowest_and_highest(labels):

@@ -3,9 +3,10 @@
 from collections import Counter
 from itertools import accumulate
 
+from minidl.arguments import example_for
 from minidl.backend import backend_name, kind_of, xp
-from minidl.core import Layer
-from minidl.errors import ShapeError, UserError
+from minidl.core import Layer, features_seem_in_front
+from minidl.errors import ShapeError, UserError, suspect
 from minidl.parallel import filled_in_slices, in_slices
 from minidl.state import read_state, save, state_of, take_over
 from minidl.summary import summary
@@ -23,8 +24,7 @@ class Container(Layer):
         kind = type(self).__name__
         for place, (name, layer) in enumerate(parts.items()):
             if not isinstance(layer, Layer):
-                raise UserError(f"{kind}: place {place} holds {layer!r}, which is not a layer" +
-                                (f". Write {layer.__name__}(...)" if isinstance(layer, type) else ""))
+                raise UserError(f"{kind}: place {place} holds {layer!r}, which is not a layer{layer_cure(layer)}")
             layer.name = name
         self.parts = list(parts.values())
         met = set()
@@ -130,6 +130,11 @@ class Sequential(Container):
             self.output_shapes.append(shape)
         self.output_shape = shape
         self.input_gradient = self._input_gradient   # the layer that it concerns has parameters only now
+        if self.name is None and features_seem_in_front(self.input_shape) and \
+                any(hasattr(layer, "windows") for layer in self.walk()):
+            C, H, W = self.input_shape
+            suspect(f"{self.label()}: input_shape={self.input_shape} means images of {C}x{H} pixels and {W} features. "
+                    f"Features come last here: is it input_shape={(H, W, C)}, and x.transpose(0, 2, 3, 1)?")
         return shape
 
     @property
@@ -260,8 +265,18 @@ def _path(kind, layers):
         return Sequential(layers)
     if isinstance(layers, Layer):
         return Sequential([layers])
-    raise UserError(f"{kind}: expected a layer or a list of layers, got {layers!r}" +
-                    (f". Write {layers.__name__}(...)" if isinstance(layers, type) else ""))
+    raise UserError(f"{kind}: expected a layer or a list of layers, got {layers!r}{layer_cure(layers)}")
+
+
+def layer_cure(thing):
+    """What to write in place of a thing that is not a layer, as the end of a sentence."""
+    if isinstance(thing, type):
+        return f". Write {thing.__name__}(...)"
+    if isinstance(thing, (list, tuple)):
+        return ". Write Sequential([...]) for layers within layers"
+    examples = ("Dense(10)", "ReLU()", "LeakyReLU()", "GELU()", "Sigmoid()", "Tanh()", "Flatten()", "Conv2D(16, 3)",
+                "MaxPool2D(2)", "BatchNorm()", "LayerNorm()", "Dropout(0.5)")
+    return f". Write {example_for(thing, examples)}" if isinstance(thing, str) else ""
 
 
 def added(first, *others):

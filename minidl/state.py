@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from minidl.arguments import described
 from minidl.backend import to_cpu, xp
 from minidl.errors import DataError, ShapeError, UserError
 from minidl.files import written_whole
@@ -28,6 +29,13 @@ def state_of(model):
 
 def take_over(model, state):
     """Copy the arrays of a state into the model. Names and shapes must match; otherwise nothing is changed."""
+    if isinstance(state, (str, os.PathLike)):
+        raise UserError(f"load_state_dict: expected the arrays by name, as state_dict() returns them, got "
+                        f"{os.fspath(state)!r}. A file is read by model.load({os.fspath(state)!r})")
+    if not hasattr(state, "keys"):
+        cure = f"Pass those of the other model: {'its' if hasattr(state, 'state_dict') else 'other_model'}.state_dict()"
+        raise UserError(f"load_state_dict: expected the arrays by name, as state_dict() returns them, got "
+                        f"{described(state)}. {cure}")
     arrays = dict(named_arrays(model))
     if missing := [name for name in arrays if name not in state]:
         raise UserError(f"load_state_dict: {missing[0]!r} is missing ({len(missing)} in all). Was the state saved "
@@ -49,16 +57,61 @@ def take_over(model, state):
 def save(model, path):
     """Write the state to an .npz file: the whole file or nothing, so a full disk cannot leave half of one."""
     state = state_of(model)
-    with written_whole(path, "the model") as file:
+    with written_whole(checked_path(path, "save"), "the model") as file:
         np.savez(file, **state)
 
 
 def read_state(path):
     """The state in the .npz file that `save` wrote."""
+    name = checked_path(path, "load")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with open(name, "rb") as file:
+            return arrays_of_file(file)
     except FileNotFoundError:
-        raise DataError(f"{os.fspath(path)}: no such file. Was the model saved elsewhere?") from None
+        near = next((other for other in (f"{name}.npz", os.path.splitext(name)[0]) if os.path.isfile(other)), None)
+        raise DataError(f"{name}: no such file. " + (f"Did you mean {near!r}?" if near else
+                                                     "Was the model saved elsewhere?")) from None
+    except (IsADirectoryError, PermissionError) as reason:      # Windows says the second of a folder, too
+        cure = "It is a folder: name the file in it" if os.path.isdir(name) else "May you read it?"
+        raise DataError(f"{name}: expected a file that model.save wrote, which can be read ({reason.strerror}). "
+                        f"{cure}") from None
     except Exception as reason:  # zipfile and NumPy stumble over a damaged file with a dozen kinds of error
-        raise DataError(f"{os.fspath(path)}: not a complete model file ({reason}). Save the model anew") from reason
+        kind = str(reason) if isinstance(reason, DataError) else "a damaged or cut off one"
+        raise DataError(f"{name}: not a complete model file but {kind}. Save the model anew by "
+                        f"model.save(\"model.npz\")") from reason
+
+
+def arrays_of_file(file):
+    """{name: array} of an open .npz file. DataError says what it is instead."""
+    if kind := other_kind(file.read(100)):
+        raise DataError(kind)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as archive:
+        members = archive.zip.namelist()
+        if any(not member.endswith(".npy") for member in members):
+            raise DataError("a zip archive of another program, such as PyTorch")
+        for member in members:
+            with archive.zip.open(member) as opened:
+                if b"'descr': '|O'" in opened.read(200):
+                    raise DataError("arrays of Python objects in place of numbers")
+        return {name: archive[name] for name in archive.files}
+
+
+def other_kind(head):
+    """What a file is by its first bytes, where that is no archive as model.save writes it."""
+    kinds = {b"\x93NUMPY": "a single array, as np.save writes it", b"\x80": "a pickle of Python objects",
+             b"\x89HDF": "an HDF5 file, as Keras writes it"}
+    if not head:
+        return "an empty file"
+    text = not head.startswith(b"PK") and head.isascii() and min(head) > 8
+    return next((kind for start, kind in kinds.items() if head.startswith(start)), "a text file" if text else None)
+
+
+def checked_path(path, who):
+    """The path as text, after checking that it names a file."""
+    if isinstance(path, dict):
+        raise UserError(f"{who}: expected the name of a file, got a dict. Arrays are taken over by "
+                        f"model.load_state_dict(...)")
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise UserError(f"{who}: expected the name of a file, such as \"model.npz\", got {described(path)}")
+    return os.fspath(path)

@@ -35,7 +35,8 @@ xp = Namespace()
 def use_library(name, tf32=False):
     """Refill `xp` with the library of that name, after proving that it can compute; see `minidl.use`."""
     if name not in BACKENDS:
-        raise BackendError(f"unknown backend {name!r}: expected one of {', '.join(BACKENDS)}")
+        raise BackendError(f"unknown backend {name!r}: expected one of {', '.join(BACKENDS)}" +
+                           (". An NVIDIA GPU is used by minidl.use(\"cupy\")" if name in ("gpu", "cuda") else ""))
     if tf32 and name != "cupy":
         raise BackendError(f"use({name!r}, tf32=True): TF32 is a mode of NVIDIA GPUs, which the {name} backend does "
                            f"not compute on. Leave tf32 out, or write use(\"cupy\", tf32=True)")

@@ -3,6 +3,7 @@
 from minidl.arguments import pair, positive_integer
 from minidl.backend import float_type, xp
 from minidl.core import Parameter
+from minidl.errors import suspect
 from minidl.initializers import initial_array, initializer
 from minidl.layers.windowed import Windowed, checked_padding, window_arguments
 from minidl.ops.convolution import convolution_method
@@ -68,8 +69,21 @@ class Conv2D(Convolution):
 
     def build(self, input_shape):
         output_shape = super().build(input_shape)
+        if text := self.doubt(*self.input_shape[:2]):
+            suspect(f"{self.label()}: a kernel of {'x'.join(map(str, self.kernel_size))} on an image of "
+                    f"{'x'.join(map(str, self.input_shape[:2]))}. {text}")
         self.method = convolution_method(self.windows, input_shape[2], self.filters)
         return output_shape
+
+    def doubt(self, H, W):
+        (KH, KW), (SH, SW), C = self.kernel_size, self.stride, self.input_shape[2]
+        as_in_pytorch = self.filters == C <= 3 and min(KH, KW) > 5 and min(SH, SW) > 1      # channels, filters, kernel
+        whole_image = KH >= H > 7 and KW >= W > 7
+        if not (as_in_pytorch or whole_image or max(KH, KW) > 11):
+            return None
+        order = "Are these PyTorch's arguments? Here it is Conv2D(filters, kernel_size): the layer sees by itself " \
+                "how many features come in"
+        return f"{order}. Write Conv2D({KH}, {SH})" if as_in_pytorch else order
 
     def forward(self, x):
         self.check(x)

@@ -1,8 +1,11 @@
 """Normalisation: keep the signals of every layer at mean 0 and spread 1, whatever the weights do."""
 
+from math import inf
+
 from minidl.arguments import in_range
 from minidl.backend import float_type, xp
 from minidl.core import Layer, Parameter
+from minidl.errors import UserError
 from minidl.ops.features import detrended, feature_sums, gradient_sums, mean_and_variance, repeated, scaled
 from minidl.parallel import filled_in_slices, sum_over_slices
 
@@ -31,8 +34,8 @@ class BatchNorm(Layer):
     statistics = ("running_mean", "running_var")
 
     def __init__(self, momentum=0.9, eps=1e-5):
-        self.momentum = in_range(momentum, "BatchNorm momentum", 0, 1)
-        self.eps = in_range(eps, "BatchNorm eps", 0, float("inf"))
+        self.momentum = in_range(not_features(momentum, "BatchNorm momentum"), "BatchNorm momentum", 0, 1)
+        self.eps = in_range(not_features(eps, "BatchNorm eps"), "BatchNorm eps", 0, inf)
 
     def build(self, input_shape):
         *_, C = shape = self.accept(input_shape)
@@ -90,7 +93,7 @@ class LayerNorm(Layer):
     """
 
     def __init__(self, eps=1e-5):
-        self.eps = in_range(eps, "LayerNorm eps", 0, float("inf"))
+        self.eps = in_range(not_features(eps, "LayerNorm eps"), "LayerNorm eps", 0, inf)
 
     def build(self, input_shape):
         *_, C = shape = self.accept(input_shape)
@@ -131,3 +134,11 @@ class LayerNorm(Layer):
         self.beta.grad[...] = dbeta                                              # (C,)
         self.gamma.grad[...] = dgamma
         return dx
+
+
+def not_features(value, what):
+    """`value`, unless it seems to be a number of features; `what` names the layer and its argument in the error."""
+    if isinstance(value, int) and value > 1:
+        raise UserError(f"{what}={value}: expected a number below 1. If {value} is the number of features, leave it "
+                        f"out, because the layer sees it by itself: {what.split()[0]}()")
+    return value

@@ -1,7 +1,7 @@
 """What convolution and pooling share: a window that slides over an image, and its arguments."""
 
 from minidl.arguments import pair, short
-from minidl.core import Layer
+from minidl.core import Layer, features_seem_in_front
 from minidl.errors import ShapeError, UserError
 from minidl.ops.windows import Windows
 
@@ -14,11 +14,16 @@ class Windowed(Layer):
         self.windows = windows = Windows(H, W, size, self.stride, self.padding)
         if not windows.fit:
             KH, KW = size
+            cure = self.doubt(H, W) or "Take a smaller window, more padding, or fewer poolings before it"
+            if features_seem_in_front((H, W, self.input_shape[2])):
+                cure = f"Features come last here: ({W}, {W}, {H})"
             raise ShapeError(f"{self.label()}: a window of {KH}x{KW} does not fit into the padded image of "
-                             f"{windows.padded[0]}x{windows.padded[1]} (image {H}x{W}). Take a smaller window, more "
-                             f"padding, or fewer poolings before it")
+                             f"{windows.padded[0]}x{windows.padded[1]} (image {H}x{W}). {cure}")
         self.output_shape = (windows.OH, windows.OW, features)
         return self.output_shape
+
+    def doubt(self, H, W):
+        """What makes the window's arguments seem unintended for images of H x W; None where nothing does."""
 
 
 def checked_padding(value, what):

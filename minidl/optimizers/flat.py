@@ -1,5 +1,6 @@
 """All parameters as one vector: what an optimizer works on."""
 
+from minidl.arguments import described
 from minidl.backend import address, to_cpu, xp
 from minidl.core import Parameter
 from minidl.errors import ShapeError, UserError
@@ -62,8 +63,10 @@ class OnParameters:
     def __init__(self, parameters):
         self.all_parameters = list(parameters) if hasattr(parameters, "__iter__") else []
         if not self.all_parameters or not all(isinstance(p, Parameter) for p in self.all_parameters):
-            raise UserError(f"{type(self).__name__}: expected the parameters of a built model, got "
-                            f"{len(self.all_parameters)} things. Pass model.parameters(), after model.build(...)")
+            came = f"{len(self.all_parameters)} things" if hasattr(parameters, "__iter__") else described(parameters)
+            brackets = ", with its brackets" if callable(parameters) else ""
+            raise UserError(f"{type(self).__name__}: expected the parameters of a built model, got {came}. Pass "
+                            f"model.parameters(){brackets}, after model.build(...)")
         if len({id(p) for p in self.all_parameters}) < len(self.all_parameters):
             raise UserError(f"{type(self).__name__}: the same parameter was passed twice")
         self.flat = FlatParameters(self.all_parameters)

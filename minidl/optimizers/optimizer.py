@@ -24,7 +24,10 @@ class Optimizer(OnParameters):
 
     def __init__(self, parameters, lr, penalty=None, clip=None):
         super().__init__(parameters)
-        self.lr = in_range(lr, f"{type(self).__name__} lr", 0, float("inf"))
+        self.lr = checked_lr(lr, f"{type(self).__name__} lr")
+        if isinstance(penalty, type):
+            raise UserError(f"{type(self).__name__}: penalty is the class {penalty.__name__}; make one: "
+                            f"{penalty.__name__}(1e-4)")
         if penalty is not None and not hasattr(penalty, "gradient"):
             raise UserError(f"{type(self).__name__} penalty={penalty!r}: expected L2(c), L1(c) or None")
         self.penalty = penalty
@@ -58,6 +61,14 @@ class Optimizer(OnParameters):
         """Add the penalty's gradient for w[decaying], those of a slice that are weights."""
         if self.penalty is not None:
             g[decaying] += self.penalty.gradient(w[decaying])
+
+
+def checked_lr(lr, what):
+    """`lr` if it is a learning rate; `what` names it in the error."""
+    if callable(lr) or isinstance(lr, (list, tuple)):
+        raise UserError(f"{what}={lr!r}: expected a number of at least 0. A rate that changes is a schedule, as in "
+                        f"fit(..., schedule=Cosine(0.1))")
+    return in_range(lr, what, 0, float("inf"))
 
 
 def clip_by_global_norm(parameters, limit):

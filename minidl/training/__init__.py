@@ -1,4 +1,4 @@
-"""Training: the loop, what it remembers, and how a model is evaluated.
+"""Training: the loop, what it remembers, and how a trained model predicts and is evaluated.
 
     for each batch:   scores = model.forward(x)
                       loss.forward(scores, y)
@@ -6,8 +6,8 @@
                       optimizer.step()
 """
 
-from minidl.training.evaluation import evaluate, evaluation_mode
+from minidl.training.evaluation import Evaluation, evaluate, evaluation_mode, predict, predict_classes
 from minidl.training.history import History
 from minidl.training.loop import fit
 
-__all__ = ["History", "evaluate", "evaluation_mode", "fit"]
+__all__ = ["Evaluation", "History", "evaluate", "evaluation_mode", "fit", "predict", "predict_classes"]

@@ -19,7 +19,8 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     Labels are whole numbers, unless the loss compares with numbers (MeanSquaredError): then no accuracy is reported.
 
     Returns a History. The last, smaller batch is used too. If the loss stops being a number, training stops there
-    and the line says so.
+    and the line says so. Mistakes in the arguments and the data are a UserError before the first step; what only seems
+    unintended, as inputs from 0 to 255, is a `minidl.errors.SuspiciousWarning`.
     """
     run = Run(model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment)
     with run.training():

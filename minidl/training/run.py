@@ -6,9 +6,19 @@ from math import ceil, isfinite
 
 from minidl.arguments import positive_integer
 from minidl.backend import draw_permutation, memory_for
-from minidl.errors import UserError
-from minidl.losses import SoftmaxCrossEntropy, check_range
-from minidl.training.evaluation import evaluate, moved, smaller_batch
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.training.checks import (
+    check_alike,
+    check_changed,
+    check_input,
+    check_parts,
+    check_rate,
+    check_training,
+    labelled,
+    pair_to_test,
+)
+from minidl.training.doubts import doubt_guessing, doubt_inputs, doubt_last_layer, doubt_loss
+from minidl.training.evaluation import evaluation, smaller_batch
 from minidl.training.history import History
 
 
@@ -16,22 +26,22 @@ class Run:
     """One training: what it works on, how far it is, what it has seen. The arguments are those of `fit`."""
 
     def __init__(self, model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment):
-        check_arguments(model, optimizer, loss=loss, schedule=schedule, augment=augment, prepare=prepare)
+        check_parts("fit", model=model, optimizer=optimizer, loss=loss, schedule=schedule, augment=augment,
+                    prepare=prepare, report=report)
+        check_training(model, optimizer)
         self.model, self.optimizer, self.schedule, self.augment = model, optimizer, schedule, augment
         self.loss = SoftmaxCrossEntropy() if loss is None else loss
         self.epochs = positive_integer(epochs, "epochs")
         self.batch_size = positive_integer(batch_size, "batch_size")
         self.prepare, self.report = prepare, report
-        self.x, self.y, labels_seen = moved("fit", x, y)
-        self.classifies = self.y.dtype.kind in "iu"      # otherwise the loss compares with numbers: no accuracy
-        scores = getattr(model, "output_shape", None) or ()
-        if self.classifies and len(scores) == 1 and getattr(self.loss, "target", None) == "labels":
-            check_range(*labels_seen, scores[0])
-        self.test = None
-        if test is not None and self.classifies:
-            *self.test, _ = moved("fit, test", *test)
+        self.x, self.y = labelled("fit", model, x, y, self.loss)
+        self.classifies = self.y.dtype.kind in "iu" and self.y.ndim == 1     # otherwise numbers to predict: no accuracy
+        self.test = None if test is None else labelled("fit, test", model, *pair_to_test(test), self.loss)
+        if self.test:
+            check_alike(self.x, self.test[0])
+        doubt_last_layer(model, self.loss)
         self.step, self.steps = 0, self.epochs * ceil(len(self.x) / self.batch_size)
-        self.history = History()
+        self.history, self.doubts = History(), True
 
     @contextlib.contextmanager
     def training(self):
@@ -51,20 +61,41 @@ class Run:
             order = draw_permutation(len(self.x))
             for first in range(0, len(self.x), self.batch_size):
                 rows = order[first:first + self.batch_size]
+                images = self.images(rows)
                 if self.schedule is not None:
-                    self.optimizer.lr = self.schedule(self.step / self.steps)
-                images = self.x[rows] if self.augment is None else self.augment(self.x[rows])
-                yield self.prepare(images), self.y[rows]
+                    self.optimizer.lr = self.rate()
+                yield images, self.y[rows]
             self.end_epoch()
             if not isfinite(self.history.loss[-1]):
                 self.say("the loss is no longer a number: training stopped. Try a smaller learning rate")
                 return
+
+    def images(self, rows):
+        """The model's input, from these rows of x; that of the first step is looked at."""
+        images, first = self.x[rows], self.step == 0
+        for name, change in (("augment", self.augment), ("prepare", self.prepare)):
+            if change is not None:
+                images = change(images)
+                if first:
+                    check_changed("fit", name, images, len(rows))
+        if first:
+            check_input("fit", self.model, images)
+            doubt_inputs(self.model, images)
+        return images
+
+    def rate(self):
+        """The learning rate of the schedule for the next step."""
+        lr = self.schedule(self.step / self.steps)
+        if self.step == 0:
+            check_rate(lr)
+        return lr
 
     def after_step(self, value, scores, labels):
         """Count one step. value: its loss, which stays on the device: nothing waits for a GPU here."""
         self.total += value * len(labels)
         if self.classifies:
             self.right += (scores.argmax(axis=1) == labels).sum()
+            self.classes = scores.shape[1]
         self.step += 1
 
     def end_epoch(self):
@@ -76,21 +107,15 @@ class Run:
         if self.classifies:
             history.accuracy.append(float(self.right) / len(self.x))
             if self.test is not None:
-                history.test_accuracy.append(evaluate(self.model, *self.test, prepare=self.prepare))
+                found = evaluation("fit, test", self.model, *self.test, prepare=self.prepare)
+                history.test_accuracy.append(found.accuracy)
         history.seconds.append(time.perf_counter() - self.start)
         self.say(history.line())
+        if self.doubts:     # once
+            guessing = isinstance(self.loss, SoftmaxCrossEntropy) and \
+                doubt_guessing(history, self.classes, len(self.x), self.step)
+            self.doubts = not (guessing or doubt_loss(history, self.y))
 
     def say(self, line):
         if self.report:
             self.report(line)
-
-
-def check_arguments(model, optimizer, **others):
-    """Raise an error for a class in place of an object, and for an optimizer of another model."""
-    for name, thing in (("model", model), ("optimizer", optimizer), *others.items()):
-        if isinstance(thing, type):
-            raise UserError(f"fit: {name} is the class {thing.__name__}; make one: {thing.__name__}(...)")
-    trained = set(map(id, getattr(optimizer, "all_parameters", ())))
-    if trained and trained.isdisjoint(map(id, model.parameters())):
-        raise UserError("fit: the optimizer trains the parameters of another model, and this one would learn nothing. "
-                        "Make it from model.parameters()")
