@@ -35,7 +35,7 @@ def test_the_code_of_the_readme_runs(text, tmp_path):
     done = subprocess.run([sys.executable, "-W", "error", "-c", text], cwd=tmp_path, capture_output=True, text=True,
                           timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert done.stdout or "print" not in text
 
 
 def test_links_lead_somewhere():
