@@ -227,4 +227,4 @@ def features_in_front(got, shape):
 
 def features_seem_in_front(shape):
     """Whether the shape of an image looks like (3, 32, 32) or (1, 28, 28), as PyTorch has it."""
-    return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] > shape[0]
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] >= 8
