@@ -230,7 +230,7 @@ def main(arguments=None):
     if unknown := [name for name in networks if name not in NETWORKS]:
         parser.error(f"no network {unknown[0]}; there are {', '.join(NETWORKS)}")
     if wrong := [batch for batch in batches if batch != "own" and not (batch.isdecimal() and int(batch))]:
-        parser.error(f"--batches {wrong[0]}: expected own or a whole number of at least 1")
+        parser.error(f"--batches {wrong[0]}: expected own or an integer of at least 1")
     try:
         minidl.use("cupy")
     except UserError as error:

@@ -6,11 +6,11 @@ from minidl.errors import UserError
 
 
 def pair(value, what, least=1):
-    """(height, width) from one whole number or two; `what` names the argument in the error."""
+    """(height, width) from one integer or two; `what` names the argument in the error."""
     numbers = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     whole = all(isinstance(number, (int, np.integer)) and not isinstance(number, bool) for number in numbers)
     if len(numbers) != 2 or not whole or min(numbers) < least:
-        raise UserError(f"{what}={value!r}: expected a whole number of at least {least}, or a pair of them "
+        raise UserError(f"{what}={value!r}: expected an integer of at least {least}, or a pair of them "
                         f"(height, width)")
     return tuple(int(number) for number in numbers)
 
@@ -21,9 +21,9 @@ def short(sizes):
 
 
 def positive_integer(value, what):
-    """`value` if it is a whole number of at least 1; `what` names the argument in the error."""
+    """`value` if it is an integer of at least 1; `what` names the argument in the error."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise UserError(f"{what}={value!r}: expected a whole number of at least 1")
+        raise UserError(f"{what}={value!r}: expected an integer of at least 1")
     return int(value)
 
 

@@ -45,7 +45,7 @@ class Augmentation:
             raise UserError(f"{self!r}: expected images of bytes (uint8) or of floating-point numbers, got {x.dtype}. "
                             f"Convert them with x.astype")
         if x.dtype == xp.uint8 and self.value not in range(256):
-            raise UserError(f"{self!r}: value={self.value!r} is no byte. For uint8 images expected a whole number from "
+            raise UserError(f"{self!r}: value={self.value!r} is no byte. For uint8 images expected an integer from "
                             f"0 to 255")
         return self.change(x)
 
@@ -112,7 +112,7 @@ class Shift(Augmentation):
 
         y[n, h, w] = x[n, h - down[n], w - right[n]]        down, right: uniform on -distance ... distance
 
-    distance: whole pixels if it is a whole number (2), a fraction of the image's height and width, rounded to pixels,
+    distance: whole pixels if it is an integer (2), a fraction of the image's height and width, rounded to pixels,
     if it is written with a point (0.1); the ends of the range are included.
     Draws: N integers `down`, then N integers `right`.
     """
@@ -147,7 +147,7 @@ class Crop(Shift):
 
     def __init__(self, padding=4, fill="constant", value=0):
         if not isinstance(padding, Integral) or isinstance(padding, bool) or padding < 0:
-            raise UserError(f"padding={padding!r}: expected a whole number of pixels of at least 0")
+            raise UserError(f"padding={padding!r}: expected an integer number of pixels, at least 0")
         super().__init__(int(padding), fill, value)
 
 
@@ -319,10 +319,10 @@ def probability(value, what):
 
 
 def checked_distance(value, what):
-    """`value` as a whole number of pixels or as a fraction of the image."""
+    """`value` as an integer number of pixels or as a fraction of the image."""
     whole = isinstance(value, Integral)
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < (inf if whole else 1):
-        raise UserError(f"{what}={value!r}: expected a whole number of pixels of at least 0, or a fraction of the "
+        raise UserError(f"{what}={value!r}: expected an integer number of pixels, at least 0, or a fraction of the "
                         f"image in [0, 1); one pixel is written 1, a tenth of the image 0.1")
     return int(value) if whole else float(value)
 

@@ -162,7 +162,7 @@ class Layer:
         """Raise an error unless x is a batch of inputs of the shape that the layer was built for."""
         self.check_kind(x, "x")
         if x.dtype.kind != "f":
-            raise UserError(f"{self.label()}: expected an array of fractional numbers, got {x.dtype} numbers. "
+            raise UserError(f"{self.label()}: expected an array of floats, got {x.dtype} numbers. "
                             f"Pass minidl.asarray(x), pixels as minidl.asarray(x / 255)")
         if self.input_shape is None:
             raise UserError(f"{self.label()} is not built yet: call build(input_shape) first, for this input "
@@ -180,7 +180,7 @@ class Layer:
                             f"such as loss.backward(), return its gradient?")
         self.check_kind(dy, "dy")
         if dy.dtype.kind != "f":
-            raise UserError(f"{self.label()}: backward expected dy as an array of fractional numbers, got {dy.dtype} "
+            raise UserError(f"{self.label()}: backward expected dy as an array of floats, got {dy.dtype} "
                             f"numbers. Pass dy.astype(float)")
         if self.output_shape is None:
             raise UserError(f"{self.label()} is not built yet: call build(input_shape), then forward, then backward")

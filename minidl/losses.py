@@ -35,7 +35,7 @@ class SoftmaxCrossEntropy(Loss):
         p = softmax(scores) = exp(scores) / sum of exp(scores)         loss = mean over the batch of -log p[label]
         dscores = (p - onehot(label)) / N
 
-    scores: (N, classes), any real numbers    labels: (N,), whole numbers from 0 to classes - 1
+    scores: (N, classes), any real numbers    labels: (N,), integers from 0 to classes - 1
 
     Softmax and logarithm are taken together (`minidl.ops.softmax`): their joint gradient is this simple, and
     subtracting the row's maximum first keeps exp from overflowing. Bridle 1990 (softmax). The same as
@@ -126,7 +126,7 @@ def checked_labels(labels, scores):
 
 
 def check_labels(labels, shape):
-    """Raise an error unless labels are whole numbers, one for each row of scores of this shape."""
+    """Raise an error unless labels are integers, one for each row of scores of this shape."""
     if len(shape) != 2:
         cure = "Are scores and labels exchanged? It is loss.forward(scores, labels)" if labels.ndim == 2 else \
             "Is a Flatten() or a last Dense layer missing?"
@@ -138,12 +138,12 @@ def check_labels(labels, shape):
             "Were images and labels cut into batches by the same rows?"
         raise ShapeError(f"labels: expected shape ({N},), one for each row of scores; got {labels.shape}. {cure}")
     if labels.dtype.kind not in "iu":
-        raise UserError(f"labels: expected whole numbers from 0 to {classes - 1}, got {labels.dtype}. "
+        raise UserError(f"labels: expected integers from 0 to {classes - 1}, got {labels.dtype}. "
                         f"Convert them with labels.astype(int)")
 
 
 def lowest_and_highest(labels):
-    """The smallest and the largest label; 0 and 0 of what are no whole numbers. Waits until a GPU is done with them."""
+    """The smallest and the largest label; 0 and 0 of what are no integers. Waits until a GPU is done with them."""
     numbers = to_cpu(labels)
     return (int(numbers.min()), int(numbers.max())) if numbers.size and numbers.dtype.kind in "iu" else (0, 0)
 

@@ -125,7 +125,7 @@ def test_the_environment_names_the_number_of_threads():
     assert int(python(code).stdout) >= 1
     for wrong in ("0", "two", "-1", "1.5", "\N{SUPERSCRIPT TWO}"):
         answer = python(code, MINIDL_THREADS=wrong, PYTHONIOENCODING="utf-8")
-        assert f"MINIDL_THREADS={wrong!r}: expected a whole number of at least 1" in answer.stderr, wrong
+        assert f"MINIDL_THREADS={wrong!r}: expected an integer of at least 1" in answer.stderr, wrong
     assert python("import minidl; minidl.use('numpy'); minidl.threads(2); print(minidl.threads())",
                   MINIDL_THREADS="3").stdout == "2\n"
 

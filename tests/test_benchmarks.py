@@ -61,7 +61,7 @@ def test_without_a_gpu_it_says_so(gpu, capsys):
 
 
 @pytest.mark.parametrize(("flags", "text"), [(["--only", "lenet"], "no network lenet; there are mlp"),
-                                             (["--batches", "0"], "--batches 0: expected own or a whole number")])
+                                             (["--batches", "0"], "--batches 0: expected own or an integer")])
 def test_wrong_flags(flags, text):
     done = subprocess.run([sys.executable, str(BENCHMARKS / "gpu.py"), *flags], capture_output=True, text=True,
                           env={"PYTHONPATH": str(BENCHMARKS.parent)}, check=False)

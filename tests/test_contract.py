@@ -275,7 +275,7 @@ def test_an_input_that_holds_no_fractions(case, wrong):
 def test_the_door_of_a_model():
     model = Sequential([Dense(3)], input_shape=(4,))
     backend = f"{minidl.backend_name()} backend"
-    for x, parts in ((xp.ones((2, 4), np.uint8), ["fractional numbers", "uint8", "minidl.asarray(x / 255)"]),
+    for x, parts in ((xp.ones((2, 4), np.uint8), ["floats", "uint8", "minidl.asarray(x / 255)"]),
                      (xp.ones((2, 4)), ["an array of float32", "got float64", "minidl.asarray(x)"]),
                      ([[1.0] * 4] * 2, [backend, "builtins.list", "minidl.asarray(x)"]),
                      (None, [backend, "NoneType"])):
@@ -352,18 +352,18 @@ def test_a_shape_without_elements():
 
 
 @pytest.mark.parametrize(("make", "parts"), [
-    (lambda: Dense(0), ["Dense units=0", "whole number of at least 1"]),
-    (lambda: Dense(2.5), ["Dense units=2.5", "whole number"]),
-    (lambda: Dense(True), ["Dense units=True", "whole number"]),
-    (lambda: Dense("10"), ["Dense units='10'", "whole number"]),
-    (lambda: Conv2D(-1, 3), ["Conv2D filters=-1", "whole number of at least 1"]),
+    (lambda: Dense(0), ["Dense units=0", "integer of at least 1"]),
+    (lambda: Dense(2.5), ["Dense units=2.5", "integer"]),
+    (lambda: Dense(True), ["Dense units=True", "integer"]),
+    (lambda: Dense("10"), ["Dense units='10'", "integer"]),
+    (lambda: Conv2D(-1, 3), ["Conv2D filters=-1", "integer of at least 1"]),
     (lambda: Conv2D(4, 0), ["Conv2D kernel_size=0", "at least 1", "pair of them (height, width)"]),
     (lambda: Conv2D(4, (3, 3, 3)), ["Conv2D kernel_size=(3, 3, 3)", "pair of them"]),
-    (lambda: Conv2D(4, 2.0), ["Conv2D kernel_size=2.0", "whole number"]),
+    (lambda: Conv2D(4, 2.0), ["Conv2D kernel_size=2.0", "integer"]),
     (lambda: Conv2D(4, 3, stride=0), ["Conv2D stride=0", "at least 1"]),
     (lambda: Conv2D(4, 3, stride=(1, -2)), ["Conv2D stride=(1, -2)", "at least 1"]),
     (lambda: Conv2D(4, 3, padding=-1), ["Conv2D padding=-1", "at least 0"]),
-    (lambda: Conv2D(4, 3, padding="full"), ["Conv2D padding='full'", '"same", "valid"', "whole number"]),
+    (lambda: Conv2D(4, 3, padding="full"), ["Conv2D padding='full'", '"same", "valid"', "integer"]),
     (lambda: MaxPool2D(0), ["MaxPool2D size=0", "at least 1"]),
     (lambda: MaxPool2D(2, stride=(0, 1)), ["MaxPool2D stride=(0, 1)", "at least 1"]),
     (lambda: MaxPool2D(2, padding="sane"), ["MaxPool2D padding='sane'", '"same", "valid"']),
@@ -413,8 +413,8 @@ def test_wrong_arguments(make, parts):
 
 
 @pytest.mark.parametrize(("make", "text"), [
-    (lambda: DepthwiseConv2D(0), "kernel_size=0: expected a whole number of at least 1, or a pair"),
-    (lambda: DepthwiseConv2D(3, stride=0), "stride=0: expected a whole number"),
+    (lambda: DepthwiseConv2D(0), "kernel_size=0: expected an integer of at least 1, or a pair"),
+    (lambda: DepthwiseConv2D(3, stride=0), "stride=0: expected an integer"),
     (lambda: DepthwiseConv2D(3, padding="full"), "padding='full': expected \"same\", \"valid\""),
     (lambda: DepthwiseConv2D(3, init="hee"), "init='hee': expected one of zeros"),
     (lambda: DepthwiseConv2D(5).build((3, 4, 2)),
@@ -442,7 +442,7 @@ def test_wrong_arguments(make, parts):
     (lambda: Sequential([Concat([[], ReLU(), Conv2D(2, 3)])], input_shape=(5, 4, 3)),
      "concat_1: Concat(3 branches): for input (5, 4, 3) branch_1 gives (5, 4, 3), branch_3 gives (3, 2, 2)"),
     (lambda: Sequential([Residual([])]).summary(), "Sequential(1 layers) is not built yet"),
-    (lambda: Sequential([ReLU()], input_shape=(3,)).summary(batch_size=0), "batch_size=0: expected a whole number"),
+    (lambda: Sequential([ReLU()], input_shape=(3,)).summary(batch_size=0), "batch_size=0: expected an integer"),
     (lambda: SoftmaxCrossEntropy(label_smoothing=1.0), "label_smoothing=1.0: expected a number in [0, 1)"),
     (lambda: MeanSquaredError().forward(minidl.asarray(np.zeros((3, 1))), np.zeros(3)),
      "target: expected the shape of the scores, (3, 1); got (3,). One column is (N, 1)"),
@@ -459,7 +459,7 @@ def test_wrong_arguments(make, parts):
     (lambda: Cosine(0.1, warmup=1), "warmup=1: expected a number in [0, 1)"),
     (lambda: Triangular(0.1, peak=1), "peak=1: expected a number in [0, 1)"),
     (lambda: ReduceOnPlateau(0.1, factor=1), "factor=1: expected a number in [0, 1)"),
-    (lambda: ReduceOnPlateau(0.1, patience=-1), "patience=-1: expected a whole number"),
+    (lambda: ReduceOnPlateau(0.1, patience=-1), "patience=-1: expected an integer"),
     (lambda: ReduceOnPlateau(0.1, better="max"), "better='max': expected \"lower\" or \"higher\""),
 ])
 def test_wrong_arguments_in_whole_sentences(make, text):
@@ -516,8 +516,8 @@ def test_a_layer_without_forward_or_backward():
     ([0, 1, 4], ["labels: 4 is not the number of a class", "4 scores per image", "0 to 3", "more units"]),
     ([0, -1, 2], ["labels: -1 is not the number of a class", "0 to 3"]),
     ([1, 2, 300], ["labels: 300", "0 to 3", "start at 1?"]),
-    ([0.0, 1, 2], ["labels: expected whole numbers from 0 to 3", "float32", "labels.astype(int)"]),
-    ([True, False, True], ["labels: expected whole numbers", "bool", "labels.astype(int)"]),
+    ([0.0, 1, 2], ["labels: expected integers from 0 to 3", "float32", "labels.astype(int)"]),
+    ([True, False, True], ["labels: expected integers", "bool", "labels.astype(int)"]),
     ([0, 1], ["labels: expected shape (3,)", "got (2,)", "cut into batches by the same rows?"]),
     (np.eye(4, dtype=int)[:3], ["labels: expected shape (3,)", "got (3, 4)", "labels.argmax(axis=1)"]),
     ([[0], [1], [2]], ["labels: expected shape (3,)", "got (3, 1)"]),

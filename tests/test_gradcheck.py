@@ -503,7 +503,7 @@ BROKEN = {
     "returns nothing": (lambda self, dy: None, ["Broken()", "backward returned nothing", "(3, 4)", "return dx"]),
     "raises": (lambda self, dy: dy @ dy, ["backward pass stopped with ValueError", "test_gradcheck.py, line"]),
     "a name": (lambda self, dy: undefined, ["NameError: name 'undefined'", "test_gradcheck.py"]),  # noqa: F821
-    "divides whole numbers": (lambda self, dy: 1 // 0, ["ZeroDivisionError"]),
+    "divides integers": (lambda self, dy: 1 // 0, ["ZeroDivisionError"]),
     "a text": (lambda self, dy: "dx", ["backward gave, for input,", "array of real numbers"]),
     "a ragged list": (lambda self, dy: [[1, 2], [3]], ["backward gave, for input,", "a list"]),
     "complex numbers": (lambda self, dy: dy * 1j, ["complex128"]),

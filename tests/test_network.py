@@ -165,7 +165,7 @@ def test_a_container_knows_its_input():
     layer = Residual(Dense(3))
     layer.build((3,))
     for x, text in (([[1.0, 2.0, 3.0]], "0 layers): expected an array of the {} backend, got builtins.list"),
-                    (xp.zeros((2, 3), np.int64), "expected an array of fractional numbers, got int64 numbers"),
+                    (xp.zeros((2, 3), np.int64), "expected an array of floats, got int64 numbers"),
                     (xp.zeros((2, 3)), "expected an array of float32, as the model's parameters are, got float64"),
                     (asarray(np.zeros((2, 4))), "expected input of shape (N, 3), got (2, 4)")):
         with pytest.raises(UserError) as caught:

@@ -95,7 +95,7 @@ def test_a_large_product_is_divided():
 # ------------------------------------------------------------------------------------------------------------- dropout
 
 def test_draws_are_those_of_the_published_hash(device):
-    """lowbias32 written out in Python's own whole numbers, two draws from each result."""
+    """lowbias32 written out in Python's own integers, two draws from each result."""
     def lowbias32(x, between):
         x ^= x >> 16
         x = (x * 0x7feb352d + between) % 2**32

@@ -338,7 +338,7 @@ def test_a_run_resumed_from_its_state_goes_on_as_if_nothing_had_happened(name, t
     begun.lr = begun.lr / 2  # as a schedule does
     np.savez(tmp_path / "state.npz", **begun.state_dict())
     resumed = make(weights())
-    resumed.lr = 1  # a whole number, whose type must not stick
+    resumed.lr = 1  # an integer, whose type must not stick
     resumed.flat.data[...] = begun.flat.data
     with np.load(tmp_path / "state.npz") as state:
         resumed.load_state_dict(dict(state))

@@ -107,4 +107,4 @@ def test_without_a_gpu_it_says_so(capsys):
 
 def test_wrong_arguments(capsys, tmp_path):
     assert main(["parity", "--steps", "0"]) == 2
-    assert "--steps=0: expected a whole number of at least 1" in capsys.readouterr().err
+    assert "--steps=0: expected an integer of at least 1" in capsys.readouterr().err

@@ -124,14 +124,14 @@ def test_fit_trains_in_training_mode_also_after_an_evaluation():
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")    # NumPy's, of numbers that become too large
-def test_a_loss_that_is_no_number_stops_the_training():
+def test_a_loss_that_is_nan_stops_the_training():
     x, model, lines = points(), network(), []
     history = fit(model, SGD(model.parameters(), lr=1e30), x, LABELS, epochs=5, batch_size=10, report=lines.append)
     assert len(history.loss) == 1
     assert math.isnan(history.loss[0])
     assert len(lines) == 2
     assert "loss nan" in lines[0]
-    assert lines[1] == "the loss is no longer a number: training stopped. Try a smaller learning rate"
+    assert lines[1] == "the loss is NaN or infinite: training stopped. Try a smaller learning rate"
 
 
 def test_fit_follows_a_schedule():

@@ -11,7 +11,7 @@ from minidl.errors import BackendError, UserError
 
 
 def asarray(a):
-    """`a` as an array of the backend in use; fractional numbers get the precision in use, whole numbers keep theirs."""
+    """`a` as an array of the backend in use; floats get the precision in use, integers keep theirs."""
     array = xp.asarray(to_cpu(a) if backend_name() == "numpy" else a)
     return array.astype(float_type(), copy=False) if array.dtype.kind == "f" else array
 

@@ -18,13 +18,13 @@ def threads(count=None):
     """
     if count is not None:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise UserError(f"threads({count!r}): expected a whole number of at least 1")
+            raise UserError(f"threads({count!r}): expected an integer of at least 1")
         state.threads = count
         _hold_blas()
     elif state.threads is None:
         wish = os.environ.get("MINIDL_THREADS", "")
         if wish and not (wish.isdecimal() and int(wish) >= 1):
-            raise UserError(f"MINIDL_THREADS={wish!r}: expected a whole number of at least 1")
+            raise UserError(f"MINIDL_THREADS={wish!r}: expected an integer of at least 1")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         state.threads = int(wish) if wish else cores
         _hold_blas()

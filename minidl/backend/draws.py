@@ -14,7 +14,7 @@ def seed(number):
     Without a call, every program starts from seed 0.
     """
     if not isinstance(number, (int, np.integer)) or number < 0:
-        raise UserError(f"seed({number!r}): expected a whole number of at least 0")
+        raise UserError(f"seed({number!r}): expected an integer of at least 0")
     state.generator = np.random.Generator(np.random.PCG64(int(number)))
 
 
@@ -45,7 +45,7 @@ def draw_key():
 
 
 def draw_integers(high, shape):
-    """Whole numbers from 0 to high - 1, with replacement: a batch of random rows, say."""
+    """Integers from 0 to high - 1, with replacement: a batch of random rows, say."""
     return xp.asarray(state.generator.integers(high, size=shape))
 
 

@@ -53,7 +53,7 @@ def _shape(text):
     except ValueError:
         shape = ()
     if not shape or min(shape) < 1:
-        raise ShapeError(f"--input-shape {text}: expected whole numbers of at least 1 with commas between them, the "
+        raise ShapeError(f"--input-shape {text}: expected integers of at least 1 with commas between them, the "
                          f"batch first, as in 8,5,6,3")
     return shape
 

@@ -302,7 +302,7 @@ def _names(layer, prefix=""):
 
 
 def _arrays(thing):
-    """(name, array) of the arrays of fractional numbers in an object."""
+    """(name, array) of the arrays of floats in an object."""
     return [(name, value) for name, value in vars(thing).items()
             if isinstance(value, xp.ndarray) and value.dtype.kind == "f"]
 

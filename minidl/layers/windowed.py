@@ -30,7 +30,7 @@ def checked_padding(value, what):
     """"same", "valid", or (height, width) of zeros on each side, from the argument that `what` names in the error."""
     if isinstance(value, str):
         if value not in ("same", "valid"):
-            raise UserError(f"{what}={value!r}: expected \"same\", \"valid\", a whole number, or a pair of them")
+            raise UserError(f"{what}={value!r}: expected \"same\", \"valid\", an integer, or a pair of them")
         return value
     return pair(value, what, least=0)
 

@@ -53,9 +53,9 @@ def lowest_kept(rate):
 
 
 def random_draws(key, start, stop):
-    """Draws start to stop - 1 of a key: whole numbers from 0 to 65535, two from each 32 bits of the hash.
+    """Draws start to stop - 1 of a key: integers from 0 to 65535, two from each 32 bits of the hash.
 
-    key: two whole numbers below 2^32. The hash is "lowbias32" of C. Wellons' search for functions where every bit of
+    key: two integers below 2^32. The hash is "lowbias32" of C. Wellons' search for functions where every bit of
     the argument turns over every bit of the result in half of all cases ("Prospecting for hash functions", 2018,
     nullprogram.com/blog/2018/07/31; github.com/skeeto/hash-prospector, public domain). The first number of the key
     says where to begin counting, the second comes in between the two rounds, so that two keys do not count through

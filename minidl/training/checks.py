@@ -157,7 +157,7 @@ def numbers(who, name, given):
         return array
     what = "text" if array.dtype.kind in "US" or (array.size and isinstance(array.flat[0], str)) else described(given)
     if name == "y":
-        raise UserError(f"{who}: y is {what}; expected labels, whole numbers from 0 to the number of classes - 1" +
+        raise UserError(f"{who}: y is {what}; expected labels, integers from 0 to the number of classes - 1" +
                         (". They come from classes, y = np.unique(y, return_inverse=True)" if what == "text" else ""))
     raise UserError(f"{who}: {name} is {what}; expected an array of numbers, one row per image" +
                     (". Convert it with x.astype(float)" if what == "text" else ""))
@@ -205,7 +205,7 @@ def check_changed(who, name, images, count):
 def check_input(who, model, images):
     """Raise an error unless the model takes these images."""
     if images.dtype.kind != "f":
-        raise UserError(f"{who}: expected fractional numbers as the model's input, got {images.dtype}, whole ones. "
+        raise UserError(f"{who}: expected floats as the model's input, got {images.dtype}, whole ones. "
                         f"Pass prepare=Standardize(x_train), or prepare=scale_to_unit")
     if hasattr(model, "check"):
         model.check(images)

@@ -29,7 +29,7 @@ def predict(model, x, batch_size=500, prepare=asarray):
 
 
 def predict_classes(model, x, batch_size=500, prepare=asarray):
-    """For each x the class of the highest score, a whole number: (N,). The arguments are those of `predict`.
+    """For each x the class of the highest score, an integer: (N,). The arguments are those of `predict`.
 
         mistaken = x_test[predict_classes(model, x_test, prepare=scale) != y_test]
     """

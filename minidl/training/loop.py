@@ -16,9 +16,9 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     schedule: sets optimizer.lr before every step, see `minidl.schedules`; None to leave it alone
     augment: changes every batch of training images, before `prepare`, see `minidl.augment`; None to leave them alone
 
-    Labels are whole numbers, unless the loss compares with numbers (MeanSquaredError): then no accuracy is reported.
+    Labels are integers, unless the loss compares with numbers (MeanSquaredError): then no accuracy is reported.
 
-    Returns a History. The last, smaller batch is used too. If the loss stops being a number, training stops there
+    Returns a History. The last, smaller batch is used too. If the loss becomes NaN or infinite, training stops there
     and the line says so. Mistakes in the arguments and the data are a UserError before the first step; what only seems
     unintended, as inputs from 0 to 255, is a `minidl.errors.SuspiciousWarning`.
     """

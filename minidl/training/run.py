@@ -67,7 +67,7 @@ class Run:
                 yield images, self.y[rows]
             self.end_epoch()
             if not isfinite(self.history.loss[-1]):
-                self.say("the loss is no longer a number: training stopped. Try a smaller learning rate")
+                self.say("the loss is NaN or infinite: training stopped. Try a smaller learning rate")
                 return
 
     def images(self, rows):
