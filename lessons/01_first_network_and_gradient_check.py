@@ -51,7 +51,6 @@ def forward(x, W1, b1, W2, b2, W3, b3):
 # A change of W3 comes out multiplied by y2, image by image, so dW3 = y2ᵀ dscores; a change of b3 comes out as it is, so
 # db3 is the sum over the images; a change of y2 comes out multiplied by W3, so dy2 = dscores W3ᵀ. On its way through a
 # sigmoid a gradient is multiplied by the slope at z, which is sigmoid(z) (1 - sigmoid(z)). And again, one layer down.
-# `mistake` plants that of the course: d_sigmoid wants the sum z, and gets the activated value y.
 def d_sigmoid(z):
     return sigmoid(z) * (1 - sigmoid(z))
 
@@ -62,7 +61,7 @@ def backward(dscores, x, W1, b1, W2, b2, W3, b3, mistake=False):
     z2 = y1 @ W2 + b2
     y2 = sigmoid(z2)
     slope1, slope2 = d_sigmoid(z1), d_sigmoid(z2)
-    if mistake:
+    if mistake:                                                    # that of the course: d_sigmoid wants z, and gets y
         slope1, slope2 = d_sigmoid(y1), d_sigmoid(y2)
     dz2 = dscores @ W3.T * slope2                                  # (N, 20)
     dz1 = dz2 @ W2.T * slope1                                      # (N, 40)
@@ -124,6 +123,7 @@ lesson.save(plots.curves(panels, f"What a right and a wrong gradient learn ({les
 # The picture: steps on the horizontal axis, the share of test images read right on the vertical one, the mean of the
 # seeds. On digits the wrong gradient reaches 0.81 (Xavier) and 0.83 (He), the right one 0.88 and 0.89. Both curves
 # rise, nothing crashes. Cover the blue curve: who would suspect the other? The course did not, and 0.796 was published.
+#
 # With `--data shapes10` everybody notices: from step 200 on the wrong gradient stays near 0.15 (guessing: 0.11), while
 # the right one climbs to 0.32 and 0.35. Whether a mistake shows depends on the task: a curve that rises proves nothing.
 # But why does a network learn with a wrong gradient? Draw both slopes, and look at the outputs after the training.
@@ -138,7 +138,7 @@ lesson.save(plots.histograms({"layer 1": first_layer}, "The wrong gradient turns
 
 # %%
 # First picture: z on the horizontal axis, the slope on the vertical one. y is between 0 and 1, so the wrong slope
-# (orange) is between 0.197 and 0.25 for every z: nearly a constant, and of the right sign, so the steps go downhill.
+# (orange) is between 0.197 and 0.25 for every z: nearly a constant, and of the right sign, so most steps go downhill.
 # But the right slope (blue) goes to 0 where a unit is saturated, and leaves it alone there; the wrong one pushes on.
 # Second picture: the value of an output on the horizontal axis, how often it occurs on the vertical one. With the right
 # gradient the outputs fill the range; with the wrong one most are within 0.05 of 0 or 1: yes or no, and no shades.
@@ -167,9 +167,9 @@ lesson.save(alone.plot(), "broken_sigmoid")
 # axis, computed on the vertical one. A right backward pass puts all on the line; these have the right sign and the
 # wrong size. Below, the errors by image and feature: they are everywhere, so the formula is wrong, and not an index.
 #
-# Try (answers: docs/answers/01.md): 1. Let `mistake` set both slopes to 0.25. 2. Let it set slope1 to 0, then to
-# -slope1: predict the accuracy first. 3. At which two z do the right and the wrong slope agree? What does the check of
-# CourseSigmoid say about an input of that number alone, `np.full((8, 20), z)`?
+# Try (answers: docs/answers/01.md): 1. Let `mistake` set both slopes to 0.25. 2. Let it set slope1 to 0, then to minus
+# slope1; predict the accuracy. 3. At which two z do both slopes agree? Check CourseSigmoid with np.full((8, 20), z).
+#
 # This was about `Sigmoid` (minidl/layers/activation.py; blackboard form in minidl/textbook.py: `--textbook`, `--debug`,
 # docs/stepping.md) and about minidl/gradcheck (docs/gradient_check.md). What the lesson shows, in numbers:
 error = max(finding.max_relative_error for finding in good.findings)
