@@ -163,10 +163,10 @@ lesson.save(plots.curves(panels, "Gradient of a weight of each layer during trai
 # sigmoid and std 0.01 layer 1 gets a ten-thousandth of layer 3. With ReLU and std 0.01 all gradients start small, too,
 # but the layers help each other to grow, and from step 500 on the network learns.
 #
-# What does not fit the story? *ReLU + He is not the best.* ReLU + Xavier is level with it on digits (0.94), and ahead
-# on shapes10 and CIFAR-10. In three layers Xavier loses half of the gradient, which does no harm; He pays where many
+# What does not fit the story? *ReLU + He is not the best:* ReLU + Xavier is level with it on digits (0.94) and ahead on
+# shapes10 and CIFAR-10. In three layers Xavier loses half of the gradient, which does no harm; He pays off where many
 # layers multiply. And He's scores are larger, so its first steps are wild: on shapes10 the loss goes from 2.9 up to 8
-# or 13 within 50 steps (Xavier: 2.4 to 2.6). And *"refuses" is too much*: sigmoid with std 0.01 is slow (exercise 3).
+# or 13 (Xavier: 2.4 to 2.6). *"Refuses" is too much:* sigmoid with std 0.01 is slow (0.20 on CIFAR-10; exercise 3).
 #
 # Try (answers: docs/answers/02.md): 1. HIDDEN = (40,) * 9: which cells still learn? 2. LEARNING_RATE = 0.02 with
 # `--data shapes10`: is Xavier still ahead? 3. STEPS = 12000 with `--fast`: does sigmoid with std 0.01 learn?
