@@ -141,7 +141,7 @@ lesson.save(plots.histograms({"layer 1": first_layer}, "The wrong gradient turns
 # (orange) is between 0.197 and 0.25 for every z: nearly a constant, and of the right sign, so most steps go downhill.
 # But the right slope (blue) goes to 0 where a unit is saturated, and leaves it alone there; the wrong one pushes on.
 # Second picture: the value of an output on the horizontal axis, how often it occurs on the vertical one. With the right
-# gradient the outputs fill the range; with the wrong one most are within 0.05 of 0 or 1: yes or no, and no shades.
+# gradient the outputs fill the range (on digits); with the wrong one most are within 0.05 of 0 or 1: no shades left.
 #
 # Who would have noticed? The gradient check: it moves every weight a little up and down and measures how far the scores
 # go. It needs no training. W3 and b3 are right, all below a sigmoid is wrong, so we check the sigmoid by itself, too.
