@@ -45,7 +45,8 @@ def bars(values, groups, title, ylabel, reference=None):
             axis.bar(places, means, width * 0.94, label=label, alpha=0.85)
             for place, group, mean in zip(places, groups, means, strict=True):
                 axis.plot([place] * len(by_group[group]), by_group[group], "o", color="black", markersize=4)
-                axis.text(place, max(by_group[group]) + 0.015, f"{mean:.3f}", ha="center", va="bottom")
+                axis.text(place, max(by_group[group]) + 0.015, f"{mean:.3f}", ha="center", va="bottom",
+                          bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
         if reference:
             axis.axhline(reference[0], color="black", linestyle="--", linewidth=1.5, label=reference[1])
         axis.set_xticks(range(len(groups)), groups)
