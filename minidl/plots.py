@@ -135,3 +135,34 @@ def _common_ends(arrays):
     """Three to four standard deviations of the widest array: from 0 if nothing is negative, else on both sides."""
     widest = max(float(np.std(values)) for values in arrays) or 1
     return (-3 * widest, 3 * widest) if any(np.min(values) < 0 for values in arrays) else (0, 4 * widest)
+
+
+def paths(panels, height, title, xlabel="x", ylabel="y", columns=3):
+    """The ways of several walkers over one landscape, a panel each: contour lines, a dot for every step.
+
+    panels: {panel title: (x, y) of its places, the first one where it begins}
+    height: the landscape, a function of two arrays; contour lines rise in steps of its square root, so that a valley
+        shaped like a parabola gets evenly spaced ones; a cross marks the lowest place in view
+    """
+    columns = min(columns, len(panels))
+    places = np.concatenate([np.stack(path, axis=1) for path in panels.values()])                     # (steps, 2)
+    room = 0.12 * np.ptp(places, axis=0)
+    (left, low), (right, high) = places.min(axis=0) - room, places.max(axis=0) + room
+    x, y = np.meshgrid(np.linspace(left, right, 201), np.linspace(low, high, 201))
+    heights = height(x, y)
+    lowest = heights.argmin()
+    levels = heights.min() + np.ptp(heights) * np.linspace(0, 1, 9)[1:] ** 2
+    with canvas(ceil(len(panels) / columns), columns, title, sharex=True, sharey=True) as (figure, axes):
+        for k, axis in enumerate(axes.flat):
+            axis.set_visible(k < len(panels))
+        for k, (axis, (name, path)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+            axis.contour(x, y, heights, levels=levels, colors="grey", linewidths=0.8)
+            axis.plot(x.flat[lowest], y.flat[lowest], "+", color="black", markersize=16, markeredgewidth=2.5)
+            axis.plot(*path, "o-", color=COLORS[k % len(COLORS)], markersize=5, linewidth=1.6)
+            axis.set_title(name)
+            axis.grid(visible=False)
+        for axis in axes[-1]:
+            axis.set_xlabel(xlabel)
+        for axis in axes[:, 0]:
+            axis.set_ylabel(ylabel)
+        return figure
