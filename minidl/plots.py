@@ -9,8 +9,9 @@ from math import ceil
 
 import numpy as np
 
-# Okabe & Ito 2008: eight colours that people with a colour-vision deficiency can tell apart
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Okabe & Ito 2008: colours that people with a colour-vision deficiency can tell apart; grey where theirs is yellow,
+# which nobody sees on white
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 STYLE = {
     "font.size": 14, "axes.titlesize": 15, "axes.labelsize": 14, "legend.fontsize": 13, "figure.titlesize": 17,
@@ -58,25 +59,27 @@ def bars(values, groups, title, ylabel, reference=None):
 
 
 def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=None, reference=None,
-           colors=None):
+           colors=None, markers=None, xbase=None, legend_columns=6):
     """One panel per entry, one line per label in it, all panels on the same scale.
 
     panels: {panel title: {label: (x, y)}}    limits: the ends of the y axis    logarithmic: whether y is
     reference: (height, text) of a dashed line in every panel    colors: {label: colour}, else in the usual order
-    A logarithmic axis cannot show a line that is zero throughout: the panel says so in words.
+    markers: {label: marker}, such as "^"    xbase: 10 or 2 for a logarithmic x axis with ticks at its powers
+    A line that is zero throughout cannot be drawn on a logarithmic axis, one that is NaN throughout on none: the panel
+    says so in words.
     """
     columns = min(columns, len(panels))
     rows = ceil(len(panels) / columns)
     size = (10, 6) if len(panels) == 1 else None
     with canvas(rows, columns, title, size, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
-            zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
+            missing = _not_drawn(lines, logarithmic)
             for k, (label, (x, y)) in enumerate(lines.items()):
-                if label not in zero:
-                    axis.plot(x, y, label=label, color=(colors or {}).get(label, COLORS[k % len(COLORS)]))
-            if zero:
-                axis.text(0.5, 0.5, "exactly 0:\n" + "\n".join(zero), transform=axis.transAxes, ha="center",
-                          va="center", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
+                axis.plot(x, y, label=label, color=(colors or {}).get(label, COLORS[k % len(COLORS)]),
+                          marker=(markers or {}).get(label), markersize=8)
+            if missing:
+                axis.text(0.5, 0.5, missing, transform=axis.transAxes, ha="center", va="center",
+                          bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
             if reference:
                 axis.axhline(reference[0], color="black", linestyle="--", linewidth=1.5, label=reference[1])
             if logarithmic:
@@ -84,7 +87,12 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
             if limits:
                 axis.set_ylim(limits)
             axis.set_title(name)
-            axis.locator_params(axis="x", nbins=5)
+            if xbase:
+                axis.set_xscale("log", base=xbase)
+            else:
+                axis.locator_params(axis="x", nbins=5)
+            if xbase == 2:
+                axis.xaxis.set_major_formatter("{x:g}")
         for axis in axes.flat[len(panels):]:
             axis.set_visible(False)
         for axis in axes[-1]:
@@ -94,8 +102,16 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
         labels = {}
         for axis in axes.flat:
             labels.update(dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True)))
-        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=6)
+        figure.legend(labels.values(), labels.keys(), loc="outside lower center",
+                      ncols=legend_columns)
         return figure
+
+
+def _not_drawn(lines, logarithmic):
+    """What a panel cannot draw of its lines, such as "exactly 0:\nzeros"."""
+    zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
+    nan = [label for label, (_, y) in lines.items() if np.isnan(y).all()]
+    return "\n".join("\n".join((what, *labels)) for what, labels in (("exactly 0:", zero), ("NaN:", nan)) if labels)
 
 
 def histograms(grid, title, xlabel, limits=None, bins=40):
@@ -136,3 +152,35 @@ def _common_ends(arrays):
     """Three to four standard deviations of the widest array: from 0 if nothing is negative, else on both sides."""
     widest = max(float(np.std(values)) for values in arrays) or 1
     return (-3 * widest, 3 * widest) if any(np.min(values) < 0 for values in arrays) else (0, 4 * widest)
+
+
+def paths(panels, height, title, xlabel="x", ylabel="y", columns=3):
+    """The ways of several walkers over one landscape, a panel each: contour lines, a dot for every step.
+
+    panels: {panel title: (x, y) of its places, the first one where it begins}
+    height: the landscape, a function of two arrays; contour lines rise in steps of its square root, so that a valley
+        shaped like a parabola gets evenly spaced ones; a cross marks the lowest place in view
+    """
+    columns = min(columns, len(panels))
+    places = np.concatenate([np.stack(path, axis=1) for path in panels.values()])                     # (steps, 2)
+    room = 0.12 * np.ptp(places, axis=0)
+    (left, low), (right, high) = places.min(axis=0) - room, places.max(axis=0) + room
+    x, y = np.meshgrid(np.linspace(left, right, 201), np.linspace(low, high, 201))
+    heights = height(x, y)
+    lowest = heights.argmin()
+    levels = heights.min() + np.ptp(heights) * np.linspace(0, 1, 9)[1:] ** 2
+    with canvas(ceil(len(panels) / columns), columns, title, sharex=True, sharey=True) as (figure, axes):
+        for axis in axes.flat[len(panels):]:
+            axis.set_visible(False)
+        for k, (axis, (name, path)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+            axis.contour(x, y, heights, levels=levels, colors="grey", linewidths=0.8)
+            axis.plot(x.flat[lowest], y.flat[lowest], "+", color="black", markersize=16, markeredgewidth=2.5)
+            axis.plot(*path, "o-", color=COLORS[k % len(COLORS)], markersize=5, linewidth=1.6)
+            axis.set_title(name)
+            axis.grid(visible=False)
+            if k + columns >= len(panels):           # nothing below it
+                axis.set_xlabel(xlabel)
+                axis.tick_params(labelbottom=True)
+        for axis in axes[:, 0]:
+            axis.set_ylabel(ylabel)
+        return figure

@@ -217,6 +217,9 @@ with lesson.running():
         accuracy.setdefault(name, []).append(0.5 + seed / 10)
         lesson.note(name=name, seed=seed, accuracy=accuracy[name][-1])
 print("after the block")
+with lesson.running():
+    for name in lesson.each(["D"]):
+        print("work that nobody asked for")
 lesson.claims.add("A learns", accuracy["A"], min(accuracy["A"]) > 0.4)
 lesson.claims.add("C learns", accuracy["C"], True)
 lesson.finish()
@@ -231,6 +234,7 @@ def test_ctrl_c_leaves_what_there_is_so_far(tmp_path):
     assert done.stderr == ""
     assert "stopped: pictures and claims of what there is so far\nafter the block\n" in done.stdout
     assert "all 1 claims hold" in done.stdout
+    assert "work that nobody asked for" not in done.stdout, "a second block begins although the first was stopped"
     assert (tmp_path / "out" / "metrics.csv").read_text(encoding="utf-8").splitlines() == \
         ["name,seed,accuracy", "A,0,0.5", "A,1,0.6", "A,2,0.7", "A,3,0.8", "B,0,0.5"]
     facts = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))

@@ -96,8 +96,12 @@ class Lesson:
         """Every item of a list, or of several lists every combination, with a bar on a terminal.
 
             for init, seed in lesson.each(INITS, lesson.seeds):
+
+        None after Ctrl-C: a lesson that was stopped in one block begins no work in the next.
         """
         items = list(axes[0]) if len(axes) == 1 else list(itertools.product(*axes))
+        if self.interrupted:
+            items = []
         bar = Bar(len(items))
         try:
             for item in items:
