@@ -40,7 +40,12 @@ def _listed(values):
 
 
 def _short(value):
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _as_text(value)
+
+
+def _as_text(value):
+    """A number with all its digits; a class or a function by its name."""
+    return getattr(value, "__qualname__", None) or str(value)
 
 
 class Results(list):
@@ -101,16 +106,16 @@ def write_trials(path, names, trials):
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "seed", *names, "error", *results])
     for trial in trials:
-        writer.writerow([trial.number, trial.seed, *(trial.settings[name] for name in names), trial.error,
+        writer.writerow([trial.number, trial.seed, *(_as_text(trial.settings[name]) for name in names), trial.error,
                          *(trial.results.get(name, "") for name in results)])
     with written_whole(path, "the trials") as file:
         file.write(text.getvalue().encode())
 
 
 def read_trials(path, names, planned):
-    """{number: Trial} from the file of a search; empty where there is none.
+    """{number: Trial} from the file of a search; empty where there is no file.
 
-    names: of the settings    planned: gives the Trial of a number as this search plans it, or None beyond its end
+    names: of the settings    planned: gives the Trial of a number as this search plans it, None where it has none
     Raises DataError where the file is of another search: other settings, other ranges, another seed.
     """
     if not Path(path).exists():
@@ -127,13 +132,15 @@ def read_trials(path, names, planned):
     trials = {}
     for place, row in enumerate(rows[1:], 2):
         try:
-            number, results = int(row[0]), {name: _number(cell) for name, cell in zip(header[end + 1:], row[end + 1:],
-                                                                                       strict=True) if cell}
+            number = int(row[0])
+            results = dict(zip(header[end + 1:], map(_number, row[end + 1:]), strict=True))
+            cells = dict(zip(["seed", *names], row[1:end], strict=True))
         except (ValueError, IndexError):
             raise DataError(f"{path}, line {place}: expected {len(header)} cells of a trial, got "
                             f"{','.join(row)[:60]!r}. Delete the line, and the trial is run again") from None
         plan = planned(number)
-        _compare(path, number, plan, dict(zip(["seed", *names], row[1:end], strict=True)))
+        _compare(path, number, plan, cells)
+        results = {name: value for name, value in results.items() if value is not None}
         trials[number] = Trial(number, plan.seed, plan.settings, results, row[end])
     return trials
 
@@ -152,11 +159,11 @@ def _rows(path):
 def _compare(path, number, plan, cells):
     """Refuse a row that this search would not have written."""
     if plan is None:
-        raise DataError(f"{path}: has a trial {number}, which this grid does not have. {CURE}")
+        raise DataError(f"{path}: has a trial {number}, which this search does not have. {CURE}")
     for name, value in {"seed": plan.seed, **plan.settings}.items():
         if not _same(value, cells[name]):
-            raise DataError(f"{path}: trial {number} has {name}={cells[name]}, in this search it has {name}={value}: "
-                            f"the ranges or the seed are others. {CURE}")
+            raise DataError(f"{path}: trial {number} has {name}={cells[name]}, in this search it has "
+                            f"{name}={_as_text(value)}: the ranges or the seed are others. {CURE}")
 
 
 def _same(value, cell):
@@ -166,10 +173,13 @@ def _same(value, cell):
             return isclose(value, float(cell), rel_tol=1e-12)
         except ValueError:
             return False
-    return str(value) == cell
+    return _as_text(value) == cell
 
 
 def _number(cell):
+    """The number in a cell; None for an empty one."""
+    if not cell:
+        return None
     try:
         return int(cell)
     except ValueError:

@@ -1,11 +1,13 @@
 """Random search and grid search: which trials there are, and where they run."""
 
 import contextlib
+import functools
 import itertools
 import pickle
 import sys
 import threading
 import traceback
+import warnings
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +46,8 @@ def search(train, settings, trials, seed=0, csv=None, jobs=None, report=print):
     ranges, count = as_ranges(settings), positive_integer(trials, "trials")
 
     def planned(number):
+        if number < 0:
+            return None
         generator = _generator(seed, number)
         own_seed = int(generator.integers(1 << 32))
         return Trial(number, own_seed, {name: values.draw(generator) for name, values in ranges.items()})
@@ -88,12 +92,14 @@ def _run_all(train, planned, count, names, csv, jobs, report):
         _make_folder(csv)
         there = read_trials(csv, names, planned)
         write_trials(csv, names, there.values())    # what cannot be written is known before the first trial
-    for trial in _as_they_end(train, [plan for plan in plans if plan.number not in there], jobs, report):
-        there[trial.number] = trial
-        if csv is not None:
-            write_trials(csv, names, there.values())
-        if report:
-            report(trial)
+    missing = [plan for plan in plans if plan.number not in there]
+    with contextlib.closing(_as_they_end(train, missing, jobs)) as ended:    # Ctrl-C ends the processes' work as well
+        for trial in ended:
+            there[trial.number] = trial
+            if csv is not None:
+                write_trials(csv, names, there.values())
+            if report:
+                report(trial)
     return Results(there[number] for number in range(count))
 
 
@@ -105,40 +111,48 @@ def _make_folder(csv):
             from reason
 
 
-def _as_they_end(train, plans, jobs, report):
+def _as_they_end(train, plans, jobs):
     """Run the trials, here or in other processes, and yield each as it ends."""
     here = backend.backend_name(), np.dtype(backend.float_type()).name
-    pool = _pool(jobs, report) if plans else None
+    pool = _pool(jobs) if plans else None
     if pool is None:
         for plan in plans:
             yield attempt(train, plan, *here, backend.threads())
         return
     from joblib import delayed
+    ended = pool(delayed(attempt)(train, plan, *here, 1) for plan in plans)
     try:
-        yield from pool(delayed(attempt)(train, plan, *here, 1) for plan in plans)
+        for trial in ended:  # and not `yield from`, which would close `ended` before the block below
+            yield trial
     except BrokenProcessPool as reason:
         raise UserError(f"search: a process ended in the middle of a trial, as when there is no room in memory. What "
                         f"was finished is in the csv file, if one was named. Try fewer jobs ({reason})") from reason
     except pickle.PicklingError as reason:
         raise UserError(f"search: train cannot be sent to other processes ({reason.__cause__ or reason}). Let it use "
                         f"arrays, numbers and functions only, or take jobs=1") from reason
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)    # joblib's about the trials that Ctrl-C cancels
+            ended.close()
 
 
-def _pool(jobs, report):
+def _pool(jobs):
     """joblib's pool of processes, or None where the trials run in this one."""
     if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs == 0):
         raise UserError(f"jobs={jobs!r}: expected a number of processes, -1 for one for each core, or None")
-    if jobs == 1 or under_debugger() or (jobs is None and "joblib" not in sys.modules):
+    if jobs == 1 or under_debugger() or (jobs is None and sys.modules.get("joblib") is None):
         return None
     try:
         import joblib
     except ImportError:
-        if report:
-            print("joblib is missing, so the trials run one after another in this process. For several at a time:  "
+        _say_once("joblib is missing, so the trials run one after another in this process. For several at a time:  "
                   "python -m pip install joblib")
         return None
     pool = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1)
     return None if pool.n_jobs == 1 else pool
+
+
+_say_once = functools.cache(print)
 
 
 # -------------------------------------------------------------------------------------------------------- in a process
@@ -159,14 +173,17 @@ def attempt(train, plan, library, number_type, thread_count):
 
 @contextlib.contextmanager
 def _computing(library, number_type, thread_count, seed):
-    """Inside the block minidl computes as where the search began, from the trial's seed; then as before."""
+    """Inside the block minidl computes as where the search began, from the trial's seed; then as before.
+
+    NumPy says nothing there of overflow and NaN: searches try too large a learning rate, and the results show it.
+    """
     before = backend.backend_name(), backend.threads(), backend.random_state()
     if before[0] != library:
         backend.use_library(library)
     backend.threads(thread_count)
     backend.seed(seed)
     try:
-        with backend.precision(number_type):
+        with backend.precision(number_type), np.errstate(over="ignore", invalid="ignore"):
             yield
     finally:
         if before[0] != library:
