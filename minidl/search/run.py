@@ -122,7 +122,7 @@ def _as_they_end(train, plans, jobs):
     from joblib import delayed
     ended = pool(delayed(attempt)(train, plan, *here, 1) for plan in plans)
     try:
-        for trial in ended:  # and not `yield from`, which would close `ended` before the block below
+        for trial in ended:  # noqa: UP028 - `yield from` would close `ended` before the block below
             yield trial
     except BrokenProcessPool as reason:
         raise UserError(f"search: a process ended in the middle of a trial, as when there is no room in memory. What "
