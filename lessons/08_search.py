@@ -138,10 +138,10 @@ lesson.save(plots.points({label: {"a trial": (fresh, validation)}}, "What the go
 
 # %%
 # **Look.** On the dashed line a score would be the truth. Two kinds of luck keep the dots off it. The luck of the
-# *split*: these 100 images are easier or harder than others, which shifts all dots up or down together. It spoils the
-# number and not the choice, for it is the same for every trial. And the luck of the *choice*: trials of about the
-# same worth score differently, and the winner (the ring) is the one at the top. Of n normal numbers the largest
-# is expected 1.54 standard deviations above the mean for n = 10, and 2.25 for n = 50.
+# *split*: these 100 images are easier or harder than others, which shifts all dots up or down together; it spoils the
+# number, not the choice. And the luck of the *choice*: trials of about the same worth score differently, and the winner
+# (the ring) is the one at the top. On MNIST with seed 0 a hard split hides the lucky choice, on CIFAR-10 both add up.
+# Of n normal numbers the largest is expected 1.54 standard deviations above the mean for n = 10, 2.25 for n = 50.
 
 counts, generator = np.arange(1, 21), np.random.default_rng(0)
 flattery, spread, shown, worth, normal = [], [], [], [], []

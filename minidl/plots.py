@@ -175,7 +175,8 @@ def points(panels, title, ylabel, logarithmic=True, diagonal=False, rings=None):
             for k, (label, (x, y)) in enumerate(groups.items()):
                 axis.plot(x, y, "os^D"[k % 4], label=label, color=COLORS[k % len(COLORS)], markersize=8, alpha=0.75)
             if diagonal:
-                axis.axline((0, 0), slope=1, color="black", linestyle="--", linewidth=1.5, label="equal")
+                middle = np.mean(np.concatenate([x for x, _ in groups.values()]))
+                axis.axline((middle, middle), slope=1, color="black", linestyle="--", linewidth=1.5, label="equal")
             if rings and xlabel in rings:
                 axis.plot(*rings[xlabel], "o", markersize=20, markerfacecolor="none", markeredgecolor="black",
                           markeredgewidth=2.5, label="the winner")

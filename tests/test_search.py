@@ -13,6 +13,7 @@ import pytest
 from cases import assert_says
 
 import minidl
+from minidl import plots
 from minidl.backend import draw_normal, float_type
 from minidl.errors import DataError, UserError
 from minidl.search import Choice, LogUniform, Results, Trial, Uniform, grid, run, search
@@ -433,3 +434,36 @@ def test_the_same_code_on_dask(tmp_path):
         dask, there = table_of(tmp_path / f"dask{count}.csv")
         assert dask == one
         assert {tuple(cells) for cells in there} == {("1", "1"), ("", "")}
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+def test_the_plane_rings_the_best_and_crosses_what_failed():
+    import matplotlib.pyplot as plt
+    from matplotlib.collections import PathCollection
+    x, y = np.array([0.1, 0.01, 0.001]), np.array([1e-3, 1e-4, 1e-5])
+    figure = plots.plane({"a": (x, y, np.array([0.2, np.nan, 0.9])), "b": (x, y, np.array([0.5, 0.4, 0.3]))}, "title",
+                         "lr", "decay", "accuracy")
+    for axis, title, best in zip(figure.axes[:2], ("a: best 0.90", "b: best 0.50"), (2, 0), strict=True):
+        dots, ring = (each for each in axis.collections if isinstance(each, PathCollection))
+        assert axis.get_title() == title
+        assert ring.get_offsets().tolist() == [[x[best], y[best]]]
+        assert dots.get_clim() == (0.2, 0.9), "one scale of colours for all panels"
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[0.01, 1e-4]]
+    plt.close(figure)
+
+
+def test_points_beside_the_diagonal():
+    import matplotlib.pyplot as plt
+    x, y = np.array([0.7, 0.8]), np.array([0.6, 0.9])
+    figure = plots.points({"worth": {"good": (x, y)}}, "title", "score", logarithmic=False, diagonal=True,
+                          rings={"worth": (0.8, 0.9)})
+    axis = figure.axes[0]
+    dots, diagonal, ring = axis.lines
+    assert dots.get_xydata().tolist() == [[0.7, 0.6], [0.8, 0.9]]
+    assert diagonal.get_slope() == 1
+    assert ring.get_xydata().tolist() == [[0.8, 0.9]]
+    assert axis.get_xscale() == "linear"
+    assert axis.get_xlim()[0] > 0.5, "the diagonal leaves room for the points"
+    plt.close(figure)
