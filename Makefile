@@ -58,7 +58,8 @@ $(ready): setup.cfg pyproject.toml
 	@$(python) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(ready)
 
-# What writes notebooks and runs them in the slow tests is large: 250 MB that `make lesson` and `make test` do without.
+# What writes notebooks and runs them in the slow tests, and Dask for these, is large: `make lesson` and `make test` do
+# without those 250 MB.
 $(notebook_ready): $(ready)
-	@$(python) -m pip install --quiet --disable-pip-version-check --editable '.[notebook]'
+	@$(python) -m pip install --quiet --disable-pip-version-check --editable '.[notebook,dask]'
 	@touch $(notebook_ready)

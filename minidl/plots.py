@@ -184,3 +184,55 @@ def paths(panels, height, title, xlabel="x", ylabel="y", columns=3):
         for axis in axes[:, 0]:
             axis.set_ylabel(ylabel)
         return figure
+
+
+def plane(panels, title, xlabel, ylabel, value, columns=2):
+    """Points in the plane of two settings, on logarithmic axes, coloured by what was measured there; the best ringed.
+
+    panels: {panel title: (x, y, values)}, all on the same axes and colours    value: what the colours mean
+    NaN, of a trial that failed, is drawn as a cross.
+    """
+    rows = ceil(len(panels) / columns)
+    with canvas(rows, columns, title, (13, 3.4 * rows + 1), sharex=True, sharey=True) as (figure, axes):
+        measured = [values[np.isfinite(values)] for _, _, values in panels.values()]
+        ends = {"vmin": min(map(np.min, measured)), "vmax": max(map(np.max, measured))}
+        for axis, (name, (x, y, values)) in zip(axes.flat, panels.items(), strict=False):
+            there = np.isfinite(values)
+            axis.plot(x[~there], y[~there], "x", color="black", markersize=8)
+            dots = axis.scatter(x[there], y[there], c=values[there], s=70, cmap="viridis", edgecolors="black",
+                                linewidths=0.5, **ends)
+            best = np.nanargmax(values)
+            axis.scatter(x[best], y[best], s=320, facecolors="none", edgecolors=COLORS[1], linewidths=3)
+            axis.set(xscale="log", yscale="log", title=f"{name}: best {values[best]:.2f}")
+        for axis in axes[-1]:
+            axis.set_xlabel(xlabel)
+        for axis in axes[:, 0]:
+            axis.set_ylabel(ylabel)
+        figure.colorbar(dots, ax=axes, label=value)
+        return figure
+
+
+def points(panels, title, ylabel, logarithmic=True, diagonal=False, rings=None):
+    """A row of panels with points, a colour for each label, all with the same y axis.
+
+    panels: {label of the x axis: {label: (x, y)}}    logarithmic: whether x is
+    diagonal: draw the line y = x    rings: {label of the x axis: (x, y)} of a point to mark
+    """
+    size = (10, 6.5) if len(panels) == 1 else (6.5 * len(panels), 6)
+    with canvas(1, len(panels), title, size, sharey=True) as (figure, axes):
+        for axis, (xlabel, groups) in zip(axes[0], panels.items(), strict=True):
+            for k, (label, (x, y)) in enumerate(groups.items()):
+                axis.plot(x, y, "os^D"[k % 4], label=label, color=COLORS[k % len(COLORS)], markersize=8, alpha=0.75)
+            if diagonal:
+                middle = np.mean(np.concatenate([x for x, _ in groups.values()]))
+                axis.axline((middle, middle), slope=1, color="black", linestyle="--", linewidth=1.5, label="equal")
+            if rings and xlabel in rings:
+                axis.plot(*rings[xlabel], "o", markersize=20, markerfacecolor="none", markeredgecolor="black",
+                          markeredgewidth=2.5, label="the winner")
+            if logarithmic:
+                axis.set_xscale("log")
+            axis.set_xlabel(xlabel)
+        axes[0, 0].set_ylabel(ylabel)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        return figure

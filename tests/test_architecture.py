@@ -12,13 +12,13 @@ FLOORS = [
     ["parallel", "core", "initializers", "ops"],
     ["layers", "losses", "regularizers", "optimizers", "schedules", "augment"],
     ["summary", "state", "network", "textbook", "models", "datasets"],
-    ["training", "cases", "parity", "gradcheck", "probe", "plots"],
+    ["training", "search", "cases", "parity", "gradcheck", "probe", "plots"],
     ["switch", "terminal", "lesson", "notebook", "doctor", "cli",
      "__init__", "__main__"],   # minidl/__init__.py names what users import
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3",     # imported where they are used, or never
-        "IPython", "sphinx_gallery"}
+        "IPython", "sphinx_gallery", "joblib", "dask", "distributed"}
 KNOW_CUPY = ["backend", "ops"]
 COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules", "textbook"]
 
@@ -125,6 +125,7 @@ def test_imports_only_point_down():
     ("plots", "import matplotlib.pyplot as plt", "inside the function"),
     ("datasets.download", "from requests import get", "inside the function"),
     ("backend", "import threadpoolctl", "inside the function"),
+    ("search.run", "import joblib", "inside the function"),
     ("optimizers", "import numpy as np", "compute with xp"),
     ("layers.pooling", "from numpy import exp", "compute with xp"),
     ("textbook", "from minidl.training import fit", "from floor 4, itself on floor 3"),
