@@ -48,7 +48,7 @@ class Layer:
     training : False after `eval()`: dropout then drops nothing, batch normalisation uses its running statistics.
     keeping : whether `saved` keeps anything; follows `training` unless set by hand.
     input_gradient : whether backward has to compute dx. False in a model saves the gradient of the data itself, which
-        training does not need; its backward then returns None.
+        training does not need; its backward then ends at the first layer that has parameters and returns None.
     input_shape, output_shape : what `build` was given and what it returned, without the batch axis.
     batch : how many inputs the last forward pass saw.
     name, within : what the container around it calls the layer, and where in the model that is ("residual_1.body.").

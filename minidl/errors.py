@@ -34,7 +34,7 @@ class SuspiciousWarning(UserWarning):
 
 
 def suspect(message):
-    """Raise a SuspiciousWarning that names the line of the caller's own code, outside of minidl."""
+    """Warn with a SuspiciousWarning that names the line of the caller's own code, outside of minidl."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "minidl":
         frame, level = frame.f_back, level + 1

@@ -114,8 +114,8 @@ def check_target(target, shape):
 def checked_labels(labels, scores):
     """The labels as an array of the backend, after checking that each is the number of a class.
 
-    Labels that lie on a GPU are taken at their word, because to look at them the CPU would have to wait for the GPU, in
-    every step of a training: `fit` and `evaluate` look at all of them once, before they begin.
+    Labels on a GPU are not checked here, because the CPU would have to wait for the GPU in every step of a training:
+    `fit` and `evaluate` look at all of them once, before they begin.
     """
     check_kind(scores)
     given, labels = labels, asarray(labels)

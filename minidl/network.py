@@ -108,6 +108,7 @@ class Sequential(Container):
     """
 
     _input_gradient = True
+    lowest_trained = None       # the first layer that has parameters
 
     def __init__(self, layers, input_shape=None):
         if not isinstance(layers, (list, tuple)):
@@ -129,7 +130,8 @@ class Sequential(Container):
             shape = layer.build(shape)
             self.output_shapes.append(shape)
         self.output_shape = shape
-        self.input_gradient = self._input_gradient   # the layer that it concerns has parameters only now
+        self.lowest_trained = next((layer for layer in self.layers if layer.parameters()), None)
+        self.input_gradient = self._input_gradient   # for the layer that it concerns
         if self.name is None and features_seem_in_front(self.input_shape) and \
                 any(hasattr(layer, "windows") for layer in self.walk()):
             C, H, W = self.input_shape
@@ -144,9 +146,8 @@ class Sequential(Container):
     @input_gradient.setter
     def input_gradient(self, wanted):
         self._input_gradient = wanted
-        first = next((layer for layer in self.layers if layer.parameters()), None)
-        if first is not None:
-            first.input_gradient = wanted
+        if self.lowest_trained is not None:
+            self.lowest_trained.input_gradient = wanted
 
     def forward(self, x):
         self.check(x)
@@ -158,8 +159,8 @@ class Sequential(Container):
         self.check_gradient(dy)
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
-            if dy is None:  # nobody wants the gradient of the data, and nothing below this layer is trained
-                break
+            if layer is self.lowest_trained and not self.input_gradient:
+                return None
         return dy
 
     def __repr__(self):
@@ -213,7 +214,7 @@ class Concat(Container):
         Concat([Conv2D(8, 1), [Conv2D(4, 1), Conv2D(8, 3, padding="same")], []])
 
     branches: each a layer or a list of layers; an empty list passes x on. All must agree on height and width, and y
-    has the features of all. The gradient of y falls apart into the parts that the branches gave.
+    has the features of all. Backward splits dy along the last axis and gives each branch its part.
     Szegedy et al. 2014, arXiv:1409.4842 (the Inception module); Huang et al. 2016, arXiv:1608.06993 (DenseNet).
     """
 

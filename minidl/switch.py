@@ -15,7 +15,7 @@ def use(name=None, tf32=False, textbook=None):
     name: the array library, "numpy" (CPU) or "cupy" (an NVIDIA GPU)
     tf32: let the GPU multiply float32 matrices with factors rounded to 11 binary digits instead of 24: several times
         faster, and exact to three decimal digits instead of seven. It adds up in float32 all the same. For training
-        on an A100 or newer; not for comparing numbers. The next `use` without it takes it back.
+        on an A100 or newer; not for comparing numbers. The next `use("cupy")` without it takes it back.
     textbook: True puts the blackboard forms of `minidl.textbook` under all layers and losses, so that a step into
         `layer.backward` shows the formula; False puts the fast forms back. MINIDL_TEXTBOOK=1 asks for it from outside.
 
@@ -24,6 +24,8 @@ def use(name=None, tf32=False, textbook=None):
     """
     if name is None and textbook is None:
         raise UserError("use(): expected the name of an array library, as in use(\"cupy\"), or textbook=True or False")
+    if tf32 and name is None:
+        raise UserError("use(tf32=True): expected the library, too, as in use(\"cupy\", tf32=True)")
     if name is not None:
         use_library(name, tf32)
     if textbook is not None and textbook != blackboard_in_use():

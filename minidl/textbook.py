@@ -1,4 +1,4 @@
-"""The blackboard: every layer, loss and network as its formula, in plain array code.
+"""The blackboard: every layer and loss, Residual and Concat as formulas, in plain array code; fit, conv2d_loops.
 
 The fast classes cut a batch into slices, use all cores and have kernels for a GPU. Their twins here, of the same names,
 override `forward` and `backward` alone; both forms are tested to be equal. Shapes and sources: the fast docstrings.

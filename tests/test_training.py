@@ -39,7 +39,8 @@ def test_fit_learns_what_can_be_learned():
     history = fit(model, SGD(model.parameters(), lr=0.2), x, LABELS, epochs=8, batch_size=7, test=(x[:30], LABELS[:30]),
                   report=lines.append)
     assert isinstance(history, History)
-    assert [len(column) for column in vars(history).values()] == [8] * 4
+    assert {name: len(column) for name, column in vars(history).items()} == \
+        {"loss": 8, "accuracy": 8, "test_accuracy": 8, "test_loss": 0, "seconds": 8}
     assert history.accuracy[-1] == history.test_accuracy[-1] == 1
     assert history.loss[-1] < 0.2 < history.loss[0]
     assert all(seconds > 0 for seconds in history.seconds)
@@ -346,3 +347,15 @@ def test_probe_of_a_model_in_evaluation_mode_says_what_to_do():
     with pytest.raises(UserError) as caught:
         probe(network().eval(), on_device(points()), lambda scores: scores)
     assert_says(caught, "dense_2: Dense(3)", "call train()")
+
+
+def test_numbers_to_predict_report_the_loss_on_test_data():
+    x, model, lines = points(), Sequential([Dense(1)], input_shape=(2,)), []
+    target = (x[:, :1] - 2 * x[:, 1:]) / 3
+    history = fit(model, SGD(model.parameters(), lr=0.1), x, target, epochs=3, loss=MeanSquaredError(), batch_size=20,
+                  test=(x[:10], target[:10]), report=lines.append)
+    assert history.test_accuracy == []
+    assert len(history.test_loss) == 3
+    distance = predict(model, x[:10]) - target[:10]
+    assert history.test_loss[-1] == pytest.approx(float((distance * distance).mean()), rel=1e-5)
+    assert f"test loss {history.test_loss[-1]:.4f}" in lines[-1]

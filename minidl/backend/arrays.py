@@ -22,7 +22,7 @@ def to_cpu(a):
 
 
 def on_cpu(a):
-    """Whether the numbers of `a` can be looked at for nothing; for those on a GPU, the CPU waits until it is done."""
+    """Whether `a` is in the CPU's memory. Reading an array on a GPU makes the CPU wait."""
     return not (hasattr(a, "get") and hasattr(a, "device"))
 
 

@@ -47,8 +47,8 @@ class Kernel:
 def on_gpu(kernel):
     """Decorator: with CuPy, `kernel` computes in place of the function, from the same arguments.
 
-    kernel: a Kernel, or a function that prepares the arguments of some; afterwards the function's attribute `kernel`,
-    beside `plain`, the function itself.
+    kernel: a Kernel, or a function that calls some. The decorated function keeps it as its attribute `kernel`, and
+    itself as `plain`.
     """
     def with_kernel(plain):
         @functools.wraps(plain)

@@ -20,7 +20,9 @@ class Namespace:
     """
 
     def __getattr__(self, name):  # Python comes here only for names that the namespace does not hold
-        if name == "random" or name.startswith("__"):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "random":
             raise AttributeError(f"xp.{name} is left out on purpose: draw with minidl.backend.draw_normal() and its "
                                  f"relatives, so that one seed gives the same numbers on both backends")
         if state.backend is None:

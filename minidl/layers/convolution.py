@@ -48,10 +48,14 @@ class Conv2D(Convolution):
 
     Computed by im2col: each window becomes a row of a matrix, so the sum above is one matrix product (Chellapilla,
     Puri & Simard 2006). The matrix is made for a few images at a time and never for the whole batch, as
-    `minidl.ops.convolution.Columns` shows. Square kernels at stride 1 take Winograd's method, which needs a half to a
-    quarter of the products (`minidl.ops.winograd`). The seven loops of the formula: `minidl.textbook.conv2d_loops`.
+    `minidl.ops.convolution.Im2col` shows. On the CPU, square kernels of 2 to 5 pixels at stride 1 with at least 8
+    features in and out take Winograd's method, which needs a half to a quarter of the products
+    (`minidl.ops.winograd`). The seven loops of the formula: `minidl.textbook.conv2d_loops`.
 
-        dW = sum over windows of xᵀ dy      db = sum of dy over images and places      dx = flipped W slid over dy
+        dW[kh, kw, c, f] = sum over n, oh, ow of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * dy[n, oh, ow, f]
+        db[f] = sum over n, oh, ow of  dy[n, oh, ow, f]
+        dx[n, h, w, c] = sum over f and all windows with oh*SH + kh - PH = h, ow*SW + kw - PW = w
+                         of  dy[n, oh, ow, f] * W[kh, kw, c, f]
 
     Like every deep-learning library, this correlates: the window is not flipped.
 
@@ -131,7 +135,7 @@ class DepthwiseConv2D(Convolution):
         y[n, oh, ow, c] = b[c] + sum over kh, kw of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * W[kh, kw, c]
 
         dW[kh, kw, c] = sum over n, oh, ow of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] * dy[n, oh, ow, c]
-        db = sum of dy over images and places            dx = flipped W slid over dy, each feature by itself
+        db = sum of dy over images and places            dx = as in Conv2D, each feature by itself
 
     x: (N, H, W, C)    W: (KH, KW, C)    b: (C,)    y: (N, OH, OW, C)
     stride: (SH, SW)    padding: as in Conv2D    OH = (H + 2 PH - KH) // SH + 1

@@ -31,10 +31,10 @@ class Pooling(Windowed):
 class MaxPool2D(Pooling):
     """Keep the largest value of every window, for each feature by itself.
 
-        y[n, oh, ow, c] = max over kh, kw of  x[n, oh*stride + kh, ow*stride + kw, c]
+        y[n, oh, ow, c] = max over kh, kw of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c]
         dx[n, h, w, c] = sum of dy[n, oh, ow, c] over the windows oh, ow whose largest pixel is h, w
 
-    x: (N, H, W, C)    y: (N, OH, OW, C)    OH = (H + padding - KH) // stride + 1
+    x: (N, H, W, C)    y: (N, OH, OW, C)    OH = (H + 2 PH - KH) // SH + 1
 
     The gradient goes to the pixel that was the largest, to the first one in reading order where several are equal
     (as in torch.nn.MaxPool2d). Padding counts as minus infinity, so it never wins. stride: the window's size unless
@@ -56,10 +56,10 @@ class MaxPool2D(Pooling):
 class AveragePool2D(Pooling):
     """Take the average of every window, for each feature by itself.
 
-        y[n, oh, ow, c] = sum over kh, kw of  x[n, oh*stride + kh, ow*stride + kw, c] / (KH * KW)
+        y[n, oh, ow, c] = sum over kh, kw of  x[n, oh*SH + kh - PH, ow*SW + kw - PW, c] / (KH * KW)
         dx[n, h, w, c] = sum of dy[n, oh, ow, c] / (KH * KW) over the windows oh, ow that contain the pixel h, w
 
-    x: (N, H, W, C)    y: (N, OH, OW, C)    OH = (H + padding - KH) // stride + 1
+    x: (N, H, W, C)    y: (N, OH, OW, C)    OH = (H + 2 PH - KH) // SH + 1
 
     Every pixel of a window gets an equal share of its gradient. Padding counts as pixels of value zero, in the sum
     and in the divisor KH * KW, so averages at the border come out smaller: the default of torch.nn.AvgPool2d
@@ -69,7 +69,7 @@ class AveragePool2D(Pooling):
 
     def forward(self, x):
         self.check(x)
-        self.saved = ()  # the gradient does not depend on the pixels
+        self.saved = ()  # the gradient needs no pixels, but backward wants a forward pass before it
         return average_pool(self.windows, x)
 
     def backward(self, dy):

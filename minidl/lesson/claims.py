@@ -35,7 +35,7 @@ class Claims:
         measured: a text, a number, or a list of numbers, one for each seed, whose mean and spread are shown
         miss: what to know where the claim does not hold; shown then, and in docs/results.md"""
         values = tuple(map(float, measured)) if isinstance(measured, (list, tuple)) else ()
-        row = Claim(claim, published, _in_words(values or measured), bool(holds), miss, values)
+        row = Claim(claim, published, _measured_text(values or measured), bool(holds), miss, values)
         places = [k for k, other in enumerate(self.rows) if other.claim == claim] or [len(self.rows)]
         self.rows[places[0]:places[0] + 1] = [row]
 
@@ -59,7 +59,7 @@ class Claims:
                      footer=[verdict])
 
 
-def _in_words(measured):
+def _measured_text(measured):
     if isinstance(measured, tuple) and len(measured) > 1:
         return f"{mean(measured):.4g} ± {pstdev(measured):.2g} ({len(measured)} seeds)"
     if isinstance(measured, tuple):

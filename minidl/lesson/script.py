@@ -61,7 +61,7 @@ class Lesson:
                             f"{seeds}, with --fast 1)")
         parser.add_argument("--seed", type=int, default=0, metavar="K", help="the first of these seeds: K, K+1, ... "
                             "(default 0)")
-        parser.add_argument("--fast", action="store_true", help="a shorter run, for a first look")
+        parser.add_argument("--fast", action="store_true", help="one seed, and fewer steps where a lesson says so")
         parser.add_argument("--textbook", action="store_true", help="compute every layer by the plain formulas of "
                             "minidl/textbook.py: slower, and easy to step through")
         parser.add_argument("--debug", action="store_true", help="for a debugger: --textbook, in one thread")

@@ -1,1 +1,1 @@
-"""The primitives that several layers share, and the obvious twin of each that is not obvious."""
+"""The primitives of layers and losses that want a CUDA kernel or a method of their own, each beside its NumPy twin."""

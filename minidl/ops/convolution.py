@@ -1,4 +1,4 @@
-"""Convolution as matrix products, a few images at a time: two methods with the same four functions.
+"""Convolution as matrix products, a few images at a time: two methods with the same functions.
 
     Im2col      each window becomes a row of a matrix (im2col); for every kernel and stride
     Winograd    fewer multiplications; for square kernels at stride 1 with some features (`minidl.ops.winograd`)

@@ -10,8 +10,8 @@ class FlatParameters:
     """All parameters in one flat vector, all gradients in another; each parameter keeps views of its part.
 
     An optimizer is then its textbook formula over two flat vectors. Parameters that decay come first, so a penalty on
-    the weights is a formula over the first `decaying` elements. No parameter knows of this: whoever has the parameters
-    finds the vectors behind their arrays again.
+    the weights is a formula over the first `decaying` elements. No parameter knows of this: the vectors are the
+    `base` of the arrays `parameter.data` and `parameter.grad`.
     """
 
     def __init__(self, parameters):
@@ -90,7 +90,7 @@ class OnParameters:
         return self.flat.data, self.flat.grad
 
     def memory(self):
-        """Those of the things remembered that are vectors, one number for each parameter."""
+        """The vectors that are remembered, one number for each parameter."""
         return [value for value in (getattr(self, name) for name in self.remembered) if isinstance(value, xp.ndarray)]
 
     def zeros(self):

@@ -31,11 +31,14 @@ class Optimizer(OnParameters):
         if penalty is not None and not hasattr(penalty, "gradient"):
             raise UserError(f"{type(self).__name__} penalty={penalty!r}: expected L2(c), L1(c) or None")
         self.penalty = penalty
-        self.arrays = []    # of one number each, see on_device
+        self.device_numbers = []    # of one number each, see on_device
         self.clip = clip if clip is None else in_range(clip, f"{type(self).__name__} clip", 0, float("inf"))
 
     def step(self):
-        """Change the parameters once, by the gradients that the last backward pass left in them."""
+        """Change the parameters once, by the gradients that the last backward pass left in them.
+
+        Clipping and the penalty change those gradients, too: run backward before the next step.
+        """
         w, g = self.vectors()
         if self.clip is not None:
             clip_by_global_norm([self.flat], self.clip)
@@ -51,14 +54,14 @@ class Optimizer(OnParameters):
 
     def on_device(self, w, *numbers):
         """The numbers as arrays of one number each, as a kernel reads them; the same arrays at every step."""
-        if len(self.arrays) != len(numbers):
-            self.arrays = [xp.empty(1, w.dtype) for _ in numbers]
-        for array, number in zip(self.arrays, numbers, strict=True):
+        if len(self.device_numbers) != len(numbers):
+            self.device_numbers = [xp.empty(1, w.dtype) for _ in numbers]
+        for array, number in zip(self.device_numbers, numbers, strict=True):
             array.fill(number)
-        return self.arrays
+        return self.device_numbers
 
     def decay_weights(self, decaying, w, g):
-        """Add the penalty's gradient for w[decaying], those of a slice that are weights."""
+        """Add the penalty's gradient to g[decaying], the part of this slice that has weight decay."""
         if self.penalty is not None:
             g[decaying] += self.penalty.gradient(w[decaying])
 

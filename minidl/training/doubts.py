@@ -1,6 +1,6 @@
-"""What only smells wrong in a training: a SuspiciousWarning each, once, with what to look at.
+"""Warnings about what works in a training but is seldom meant: each once, with what to look at.
 
-Whoever asks waits for a GPU, so the questions are asked before the first step and at the end of an epoch.
+Reading numbers waits for a GPU, so they are read before the first step and at the end of an epoch.
 """
 
 from math import isfinite, log, sqrt
@@ -25,7 +25,7 @@ def doubt_last_layer(model, loss):
 
 
 def doubt_inputs(model, images):
-    """Warn of numbers so large that the first layer drowns in them. An error where prepare made NaN of them."""
+    """Warn of numbers that make the outputs of the first layer huge. An error where prepare made NaN of them."""
     largest = float(abs(images).max())
     if not isfinite(largest):
         raise UserError("fit: prepare or augment returned NaN or infinite numbers, where x has none; expected finite "

@@ -18,9 +18,12 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
 
     Labels are integers, unless the loss compares with numbers (MeanSquaredError): then no accuracy is reported.
 
-    Returns a History. The last, smaller batch is used too. If the loss becomes NaN or infinite, training stops there
-    and the line says so. Mistakes in the arguments and the data are a UserError before the first step; what only seems
-    unintended, as inputs from 0 to 255, is a `minidl.errors.SuspiciousWarning`.
+    In each step: rows of x in random order, the last batch smaller; augment; prepare; optimizer.lr = schedule(step /
+    steps); then forward, loss, backward and optimizer.step as below. The same in fourteen lines: `minidl.textbook.fit`.
+
+    Returns a History. If the average loss of an epoch is NaN or infinite, training stops after it and says so. Mistakes
+    in the arguments and the data are a UserError before the first step; what only seems unintended, as inputs from 0 to
+    255, is a `minidl.errors.SuspiciousWarning`.
     """
     run = Run(model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment)
     with run.training():

@@ -6,6 +6,7 @@ from math import ceil, isfinite
 
 from minidl.arguments import positive_integer
 from minidl.backend import draw_permutation, memory_for
+from minidl.errors import suspect
 from minidl.losses import SoftmaxCrossEntropy
 from minidl.training.checks import (
     check_alike,
@@ -41,17 +42,17 @@ class Run:
             check_alike(self.x, self.test[0])
         doubt_last_layer(model, self.loss)
         self.step, self.steps = 0, self.epochs * ceil(len(self.x) / self.batch_size)
-        self.history, self.doubts = History(), True
+        self.history, self.watching = History(), True
 
     @contextlib.contextmanager
     def training(self):
         """Inside the block, the model's backward leaves out the gradient of the images, which nobody trains."""
-        self.model.input_gradient = False
+        before, self.model.input_gradient = self.model.input_gradient, False
         try:
             with memory_for(f"fit: a batch of {self.batch_size}", smaller_batch(self.batch_size)):
                 yield
         finally:
-            self.model.input_gradient = True
+            self.model.input_gradient = before
 
     def batches(self):
         """(images, labels) of one step after the other, until the last epoch, or until the loss is NaN or infinite."""
@@ -67,7 +68,11 @@ class Run:
                 yield images, self.y[rows]
             self.end_epoch()
             if not isfinite(self.history.loss[-1]):
-                self.say("the loss is NaN or infinite: training stopped. Try a smaller learning rate")
+                words = "the loss is NaN or infinite: training stopped. Try a smaller learning rate"
+                if self.report:
+                    self.report(words)
+                else:
+                    suspect(f"fit: {words}")
                 return
 
     def images(self, rows):
@@ -106,15 +111,23 @@ class Run:
             self.schedule.observe(history.loss[-1])
         if self.classifies:
             history.accuracy.append(float(self.right) / len(self.x))
-            if self.test is not None:
-                found = evaluation("fit, test", self.model, *self.test, prepare=self.prepare)
-                history.test_accuracy.append(found.accuracy)
+        if self.test:
+            self.look_at_test()
         history.seconds.append(time.perf_counter() - self.start)
         self.say(history.line())
-        if self.doubts:     # once
+        if self.watching:     # until the first warning
             guessing = isinstance(self.loss, SoftmaxCrossEntropy) and \
                 doubt_guessing(history, self.classes, len(self.x), self.step)
-            self.doubts = not (guessing or doubt_loss(history, self.y))
+            self.watching = not (guessing or doubt_loss(history, self.y))
+
+    def look_at_test(self):
+        """Note how well the model does on the test data: the accuracy, or the loss where numbers are predicted."""
+        loss = None if self.classifies else self.loss
+        found = evaluation("fit, test", self.model, *self.test, prepare=self.prepare, loss=loss)
+        if self.classifies:
+            self.history.test_accuracy.append(found.accuracy)
+        else:
+            self.history.test_loss.append(found.loss)
 
     def say(self, line):
         if self.report:
