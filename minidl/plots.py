@@ -57,25 +57,27 @@ def bars(values, groups, title, ylabel, reference=None):
 
 
 def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=None, reference=None,
-           colors=None):
+           colors=None, markers=None, xbase=None, legend_columns=6):
     """One panel per entry, one line per label in it, all panels on the same scale.
 
     panels: {panel title: {label: (x, y)}}    limits: the ends of the y axis    logarithmic: whether y is
     reference: (height, text) of a dashed line in every panel    colors: {label: colour}, else in the usual order
-    A line that is zero throughout cannot stand on a logarithmic axis: the panel says so in words.
+    markers: {label: marker}, such as "^"    xbase: 10 or 2 for a logarithmic x axis with ticks at its powers
+    A line that is zero throughout cannot be drawn on a logarithmic axis, one that is NaN throughout on none: the panel
+    says so in words.
     """
     columns = min(columns, len(panels))
     rows = ceil(len(panels) / columns)
     size = (10, 6) if len(panels) == 1 else None
     with canvas(rows, columns, title, size, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
-            zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
+            missing = _in_words(lines, logarithmic)
             for k, (label, (x, y)) in enumerate(lines.items()):
-                if label not in zero:
-                    axis.plot(x, y, label=label, color=(colors or {}).get(label, COLORS[k % len(COLORS)]))
-            if zero:
-                axis.text(0.5, 0.5, "exactly 0:\n" + "\n".join(zero), transform=axis.transAxes, ha="center",
-                          va="center", bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
+                axis.plot(x, y, label=label, color=(colors or {}).get(label, COLORS[k % len(COLORS)]),
+                          marker=(markers or {}).get(label), markersize=8)
+            if missing:
+                axis.text(0.5, 0.5, missing, transform=axis.transAxes, ha="center", va="center",
+                          bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
             if reference:
                 axis.axhline(reference[0], color="black", linestyle="--", linewidth=1.5, label=reference[1])
             if logarithmic:
@@ -83,7 +85,12 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
             if limits:
                 axis.set_ylim(limits)
             axis.set_title(name)
-            axis.locator_params(axis="x", nbins=5)
+            if xbase:
+                axis.set_xscale("log", base=xbase)
+            else:
+                axis.locator_params(axis="x", nbins=5)
+            if xbase == 2:
+                axis.xaxis.set_major_formatter("{x:g}")
         for axis in axes.flat[len(panels):]:
             axis.set_visible(False)
         for axis in axes[-1]:
@@ -93,8 +100,16 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
         labels = {}
         for axis in axes.flat:
             labels.update(dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True)))
-        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=6)
+        figure.legend(labels.values(), labels.keys(), loc="outside lower center",
+                      ncols=legend_columns)
         return figure
+
+
+def _in_words(lines, logarithmic):
+    """What a panel cannot draw of its lines, such as "exactly 0:\nzeros"."""
+    zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
+    nan = [label for label, (_, y) in lines.items() if np.isnan(y).all()]
+    return "\n".join("\n".join((what, *labels)) for what, labels in (("exactly 0:", zero), ("NaN:", nan)) if labels)
 
 
 def histograms(grid, title, xlabel, limits=None, bins=40):
@@ -102,6 +117,8 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
 
     grid: {row title: {panel title: values}}    limits: {row title: (low, high)}, the ends of a row's axis
     A row without limits takes them from its widest panel, so that a collapse in the others is seen.
+    Values beyond the ends are piled up there, in a black bar, and counted in words if they are more than 1 %: so an
+    explosion looks other than a collapse.
     Where a third of the values or more are exactly 0, as behind a ReLU, they are counted in words and left out: their
     bar would hide the others.
     """
@@ -113,13 +130,14 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
             for axis, (panel, values) in zip(axes[row], panels.items(), strict=False):
                 values = np.asarray(values).ravel()
                 text = f"std {values.std():.2g}"
-                zeros = float((values == 0).mean())
+                size, zeros = values.size, float((values == 0).mean())
                 if zeros > 1 / 3:
                     values, text = values[values != 0], f"{text}\n{zeros:.0%} are 0"
-                counts, edges = np.histogram(values, bins=bins, range=ends)
-                axis.bar(edges[:-1], counts, np.diff(edges), align="edge", color=COLORS[row % len(COLORS)])
+                beyond = float(((values < ends[0]) | (values > ends[1])).sum() / size)
+                if beyond > 0.01:
+                    text = f"{text}\n{beyond:.0%} beyond"
+                _bars_of(axis, values, ends, bins, COLORS[row % len(COLORS)])
                 axis.set_xlim(ends)
-                axis.set_ylim(0, 1.35 * max(counts.max(), 1))  # room for the text
                 axis.set_yticks([])
                 axis.locator_params(axis="x", nbins=3)
                 axis.grid(visible=False)
@@ -129,6 +147,17 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
         for axis in axes[-1]:
             axis.set_xlabel(xlabel)
         return figure
+
+
+def _bars_of(axis, values, ends, bins, color):
+    """One histogram, with room for text above it; black at the ends: what is beyond them."""
+    within = values[(values >= ends[0]) & (values <= ends[1])]
+    counts, edges = np.histogram(within, bins=bins, range=ends)
+    beyond = np.zeros_like(counts)
+    beyond[0], beyond[-1] = (values < ends[0]).sum(), (values > ends[1]).sum()
+    for height, bottom, paint in ((counts, 0, color), (beyond, counts, "black")):
+        axis.bar(edges[:-1], height, np.diff(edges), bottom, align="edge", color=paint)
+    axis.set_ylim(0, 1.35 * max((counts + beyond).max(), 1))
 
 
 def _common_ends(arrays):
