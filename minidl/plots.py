@@ -63,12 +63,11 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
     panels: {panel title: {label: (x, y)}}    limits: the ends of the y axis    logarithmic: whether y is
     reference: (height, text) of a dashed line in every panel    colors: {label: colour}, else in the usual order
     markers: {label: marker}, such as "^"    xbase: 10 or 2 for a logarithmic x axis with ticks at its powers
-    A line that is zero throughout cannot be drawn on a logarithmic axis, one that is NaN throughout on none: the panel
-    says so in words.
+    No logarithmic axis can show a line that is 0 throughout, and none at all one of NaN: the panel says so in words.
     """
     columns = min(columns, len(panels))
     rows = ceil(len(panels) / columns)
-    size = (10, 6) if len(panels) == 1 else None
+    size = {1: (10, 6), 2: (12, 5.8)}.get(len(panels))
     with canvas(rows, columns, title, size, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
             missing = _in_words(lines, logarithmic)
@@ -107,9 +106,9 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
 
 def _in_words(lines, logarithmic):
     """What a panel cannot draw of its lines, such as "exactly 0:\nzeros"."""
-    zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
-    nan = [label for label, (_, y) in lines.items() if np.isnan(y).all()]
-    return "\n".join("\n".join((what, *labels)) for what, labels in (("exactly 0:", zero), ("NaN:", nan)) if labels)
+    found = {"exactly 0:": [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)],
+             "NaN throughout:": [label for label, (_, y) in lines.items() if np.isnan(y).all()]}
+    return "\n".join("\n".join((what, *labels)) for what, labels in found.items() if labels)
 
 
 def histograms(grid, title, xlabel, limits=None, bins=40):
@@ -164,3 +163,13 @@ def _common_ends(arrays):
     """Three to four standard deviations of the widest array: from 0 if nothing is negative, else on both sides."""
     widest = max(float(np.std(values)) for values in arrays) or 1
     return (-3 * widest, 3 * widest) if any(np.min(values) < 0 for values in arrays) else (0, 4 * widest)
+
+
+def line(runs, name, settings, seeds):
+    """A line for `curves` over settings such as sizes of a batch: (settings, the means over the seeds).
+
+    runs: {(name, setting, seed): a number}; settings and seeds that have no run yet, after Ctrl-C, are left out
+    """
+    there = [setting for setting in settings if any((name, setting, seed) in runs for seed in seeds)]
+    return there, np.array([np.mean([runs[name, setting, seed] for seed in seeds if (name, setting, seed) in runs])
+                            for setting in there])
