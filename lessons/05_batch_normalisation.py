@@ -68,7 +68,7 @@ def train(model, steps, batch, learning_rate):
 # %%
 # Three experiments. First, three networks from 16 sizes of first weights. The third one has a mistake: `model.eval()`
 # for a look at the test images, and no `model.train()` after it. minidl refuses to go backward then; other libraries
-# go on, and a public CIFAR-10 project chose its network like that. So we build it by hand: the BatchNorm layers alone
+# go on, and a public CIFAR-10 project chose its layers like that. So we build it by hand: the BatchNorm layers alone
 # in evaluation mode, with the averages that they begin with, mean 0 and variance 1. Second, one network in both modes
 # after every step. Third, batches of 2 to 256: all see 10,000 images, the learning rate is proportional to the batch.
 

@@ -116,8 +116,8 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
 
     grid: {row title: {panel title: values}}    limits: {row title: (low, high)}, the ends of a row's axis
     A row without limits takes them from its widest panel, so that a collapse in the others is seen.
-    Values beyond the ends are piled up there, in a black bar, and counted in words if they are more than 1 %: so an
-    explosion looks other than a collapse.
+    Where more than 1 % of the values are beyond the ends, they are counted in words and piled up there, in a black bar:
+    so an explosion looks other than a collapse.
     Where a third of the values or more are exactly 0, as behind a ReLU, they are counted in words and left out: their
     bar would hide the others.
     """
@@ -135,7 +135,7 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
                 beyond = float(((values < ends[0]) | (values > ends[1])).sum() / size)
                 if beyond > 0.01:
                     text = f"{text}\n{beyond:.0%} beyond"
-                _bars_of(axis, values, ends, bins, COLORS[row % len(COLORS)])
+                _bars_of(axis, values, ends, bins, COLORS[row % len(COLORS)], with_beyond=beyond > 0.01)
                 axis.set_xlim(ends)
                 axis.set_yticks([])
                 axis.locator_params(axis="x", nbins=3)
@@ -148,12 +148,13 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
         return figure
 
 
-def _bars_of(axis, values, ends, bins, color):
-    """One histogram, with room for text above it; black at the ends: what is beyond them."""
+def _bars_of(axis, values, ends, bins, color, with_beyond):
+    """One histogram, with room for text above it; with_beyond: what is beyond the ends, as a black bar there."""
     within = values[(values >= ends[0]) & (values <= ends[1])]
     counts, edges = np.histogram(within, bins=bins, range=ends)
     beyond = np.zeros_like(counts)
-    beyond[0], beyond[-1] = (values < ends[0]).sum(), (values > ends[1]).sum()
+    if with_beyond:
+        beyond[0], beyond[-1] = (values < ends[0]).sum(), (values > ends[1]).sum()
     for height, bottom, paint in ((counts, 0, color), (beyond, counts, "black")):
         axis.bar(edges[:-1], height, np.diff(edges), bottom, align="edge", color=paint)
     axis.set_ylim(0, 1.35 * max((counts + beyond).max(), 1))
