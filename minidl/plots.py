@@ -65,12 +65,11 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
     panels: {panel title: {label: (x, y)}}    limits: the ends of the y axis    logarithmic: whether y is
     reference: (height, text) of a dashed line in every panel    colors: {label: colour}, else in the usual order
     markers: {label: marker}, such as "^"    xbase: 10 or 2 for a logarithmic x axis with ticks at its powers
-    A line that is zero throughout cannot be drawn on a logarithmic axis, one that is NaN throughout on none: the panel
-    says so in words.
+    No logarithmic axis can show a line that is 0 throughout, and none at all one of NaN: the panel says so in words.
     """
     columns = min(columns, len(panels))
     rows = ceil(len(panels) / columns)
-    size = (10, 6) if len(panels) == 1 else None
+    size = {1: (10, 6), 2: (12, 5.8)}.get(len(panels))
     with canvas(rows, columns, title, size, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
             missing = _not_drawn(lines, logarithmic)
@@ -109,9 +108,9 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
 
 def _not_drawn(lines, logarithmic):
     """What a panel cannot draw of its lines, such as "exactly 0:\nzeros"."""
-    zero = [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)]
-    nan = [label for label, (_, y) in lines.items() if np.isnan(y).all()]
-    return "\n".join("\n".join((what, *labels)) for what, labels in (("exactly 0:", zero), ("NaN:", nan)) if labels)
+    found = {"exactly 0:": [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)],
+             "NaN throughout:": [label for label, (_, y) in lines.items() if np.isnan(y).all()]}
+    return "\n".join("\n".join((what, *labels)) for what, labels in found.items() if labels)
 
 
 def histograms(grid, title, xlabel, limits=None, bins=40):
@@ -119,6 +118,8 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
 
     grid: {row title: {panel title: values}}    limits: {row title: (low, high)}, the ends of a row's axis
     A row without limits takes them from its widest panel, so that a collapse in the others is seen.
+    Where more than 1 % of the values are beyond the ends, they are counted in words and piled up there, in a black bar:
+    so an explosion looks other than a collapse.
     Where a third of the values or more are exactly 0, as behind a ReLU, they are counted in words and left out: their
     bar would hide the others.
     """
@@ -130,13 +131,14 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
             for axis, (panel, values) in zip(axes[row], panels.items(), strict=False):
                 values = np.asarray(values).ravel()
                 text = f"std {values.std():.2g}"
-                zeros = float((values == 0).mean())
+                size, zeros = values.size, float((values == 0).mean())
                 if zeros > 1 / 3:
                     values, text = values[values != 0], f"{text}\n{zeros:.0%} are 0"
-                counts, edges = np.histogram(values, bins=bins, range=ends)
-                axis.bar(edges[:-1], counts, np.diff(edges), align="edge", color=COLORS[row % len(COLORS)])
+                beyond = float(((values < ends[0]) | (values > ends[1])).sum() / size)
+                if beyond > 0.01:
+                    text = f"{text}\n{beyond:.0%} beyond"
+                _bars_of(axis, values, ends, bins, COLORS[row % len(COLORS)], with_beyond=beyond > 0.01)
                 axis.set_xlim(ends)
-                axis.set_ylim(0, 1.35 * max(counts.max(), 1))  # room for the text
                 axis.set_yticks([])
                 axis.locator_params(axis="x", nbins=3)
                 axis.grid(visible=False)
@@ -146,6 +148,18 @@ def histograms(grid, title, xlabel, limits=None, bins=40):
         for axis in axes[-1]:
             axis.set_xlabel(xlabel)
         return figure
+
+
+def _bars_of(axis, values, ends, bins, color, with_beyond):
+    """One histogram, with room for text above it; with_beyond: what is beyond the ends, as a black bar there."""
+    within = values[(values >= ends[0]) & (values <= ends[1])]
+    counts, edges = np.histogram(within, bins=bins, range=ends)
+    beyond = np.zeros_like(counts)
+    if with_beyond:
+        beyond[0], beyond[-1] = (values < ends[0]).sum(), (values > ends[1]).sum()
+    for height, bottom, paint in ((counts, 0, color), (beyond, counts, "black")):
+        axis.bar(edges[:-1], height, np.diff(edges), bottom, align="edge", color=paint)
+    axis.set_ylim(0, 1.35 * max((counts + beyond).max(), 1))
 
 
 def _common_ends(arrays):
@@ -236,3 +250,13 @@ def points(panels, title, ylabel, logarithmic=True, diagonal=False, rings=None):
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
         return figure
+
+
+def line(runs, name, settings, seeds):
+    """A line for `curves` over settings such as sizes of a batch: (settings, the means over the seeds).
+
+    runs: {(name, setting, seed): a number}; settings and seeds that have no run yet, after Ctrl-C, are left out
+    """
+    there = [setting for setting in settings if any((name, setting, seed) in runs for seed in seeds)]
+    return there, np.array([np.mean([runs[name, setting, seed] for seed in seeds if (name, setting, seed) in runs])
+                            for setting in there])

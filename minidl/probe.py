@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.backend import random_state, restore_random_state, to_cpu
+from minidl.backend import asarray, random_state, restore_random_state, to_cpu
 
 
 @dataclass
@@ -64,3 +64,18 @@ def weight_gradient_norm(layer):
 
 def _statistics(model):
     return [(layer, name, getattr(layer, name).copy()) for layer in model.walk() for name in layer.statistics]
+
+
+def accuracy_in_training_mode(model, x, y, batch_size, prepare=asarray):
+    """The share of images that the model classifies rightly in training mode, where BatchNorm takes mean and spread of
+    every batch of images, and Dropout drops. Parameters, statistics and random numbers stay as they were."""
+    draws, statistics, right = random_state(), _statistics(model), 0
+    try:
+        for first in range(0, len(x), batch_size):
+            scores = model.forward(prepare(x[first:first + batch_size]))
+            right += int((scores.argmax(axis=1) == asarray(y[first:first + batch_size])).sum())
+        return right / len(x)
+    finally:
+        for layer, name, value in statistics:
+            setattr(layer, name, value)
+        restore_random_state(draws)
