@@ -145,7 +145,7 @@ def settings(grid, title, xlabel, ylabel, reference=None, limits=None):
     limits: the ends of the y axis
     """
     rows, columns = len(grid), max(map(len, grid.values()))
-    size = (11, 6) if rows == columns == 1 else (4.6 * columns + 1, 2.8 * rows + 1.6)
+    size = (max(11, 4.6 * columns + 1), 6 if rows == 1 else 2.8 * rows + 1.6)
     with canvas(rows, columns, title, size, sharey=True) as (figure, axes):
         for axis in axes.flat:
             axis.set_visible(False)
