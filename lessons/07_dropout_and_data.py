@@ -173,7 +173,7 @@ lesson.save(plots.settings({"": epochs}, f"The gain after {EPOCHS:g} epochs, how
 # 1. Is the gain of the six layers with 100 images more than luck? Set SIZES to [100] and run with ``--seeds 10``. Then
 #    divide the standard deviation by the square root of 10, and compare with the mean.
 # 2. Give the six layers the rate of the two, 0.5. What happens, and why not to the two?
-# 3. Train the wide network four times as long (STEPS). Which sizes gain, which lose?
+# 3. Stop each run at its best look (metrics.csv has them all) in place of the last one. Does the gain change?
 #
 # What it shows, in numbers.
 
