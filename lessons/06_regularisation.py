@@ -151,9 +151,9 @@ lesson.save(plots.bars(bars, list(bars["regularised"]), f"Compare with the same 
                        "test accuracy"), "controls")
 
 # %%
-# Each group of bars is a published setting. Set against the left bar, Adam with dropout gains 3.3 points; the middle bar
-# says that 2.2 of them are Adam's. L1 loses more than the left bar says, as a learning rate of 0.1 alone gains as much
-# as Adam, and more than any remedy does with SGD at 0.01.
+# Each group of bars is a published setting. Beside the left bar, Adam with dropout gains 3.3 points; the middle bar
+# says that 2.2 of them are Adam's. L1 loses more than the left bar says, as a learning rate of 0.1 alone gains as much as
+# Adam, and more than any remedy does with SGD at 0.01.
 #
 # Dropout at 0.15 with SGD at 0.01 contradicts the reports: it gains here, and lost there (0.638 to 0.730, without it
 # 0.745 to 0.779). The course's layer slows training down where ours does not; exercise 2 shows it. All accuracies are
@@ -161,7 +161,6 @@ lesson.save(plots.bars(bars, list(bars["regularised"]), f"Compare with the same 
 #
 # The best strengths were chosen on the test images, which flatters them: see lesson 8. The lesson was about
 # ``minidl/regularizers.py`` and ``minidl/layers/dropout.py``; ``--debug`` computes by the layer's blackboard form.
-#
 # Try (answers in ``docs/answers/06.md``):
 #
 # 1. Is dropout at 0.3 bad with SGD at 0.01, or only slow? Take 4000 steps.

@@ -135,14 +135,14 @@ lesson.save(plots.settings({"": scores}, f"More images help more than dropout ({
 # The two accuracies whose difference the first picture showed. The lines are nearly the same, and both climb: on digits
 # from 0.77 with 100 images to 0.95 with 8000 in the left panel. Who can get more images should not tune dropout first.
 #
-# But are the same number of steps fair? Next, the gain at every 250 steps, a line for each number of images.
+# But are the same number of steps fair? Next, the gain at every 250 steps, a line for each number n of images.
 
 steps = range(EVERY, STEPS + 1, EVERY)
 curves = {}
 for network in NETWORKS:
     curves[network] = {}
     for size in SIZES:
-        curves[network][f"{size} images"] = steps, [np.mean(gains(network, size, step)) for step in steps]
+        curves[network][f"n = {size}"] = steps, [np.mean(gains(network, size, step)) for step in steps]
 lesson.save(plots.curves(curves, f"The gain depends on when one stops ({lesson.data})", "step", "gain, in points",
                          reference=(0, "no gain")), "gain_by_step")
 
