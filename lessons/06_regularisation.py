@@ -152,7 +152,7 @@ lesson.save(plots.bars(bars, list(bars["regularised"]), f"Compare with the same 
 
 # %%
 # Each group of bars is a published setting. Beside the left bar, Adam with dropout gains 3.3 points; the middle bar
-# says that 2.2 of them are Adam's. L1 loses more than the left bar says, as a learning rate of 0.1 alone gains as much as
+# says that 2.2 of them are Adam's. L1 loses more than the left bar says: a learning rate of 0.1 alone gains as much as
 # Adam, and more than any remedy does with SGD at 0.01.
 #
 # Dropout at 0.15 with SGD at 0.01 contradicts the reports: it gains here, and lost there (0.638 to 0.730, without it

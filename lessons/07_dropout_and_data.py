@@ -142,7 +142,7 @@ curves = {}
 for network in NETWORKS:
     curves[network] = {}
     for size in SIZES:
-        curves[network][f"n = {size}"] = steps, [np.mean(gains(network, size, step)) for step in steps]
+        curves[network][f"n={size}"] = steps, [np.mean(gains(network, size, step)) for step in steps]
 lesson.save(plots.curves(curves, f"The gain depends on when one stops ({lesson.data})", "step", "gain, in points",
                          reference=(0, "no gain")), "gain_by_step")
 
