@@ -106,14 +106,12 @@ gain = {cell: minus(test[cell], test[cell[0], "none", 0]) for cell in runs}     
 # The picture that says it all: a row for each optimizer, a column for each remedy. The horizontal axis is the strength,
 # the vertical axis the accuracy after the last step, a dot for each seed.
 
-grid = {}
-for name in OPTIMIZERS:
-    grid[name] = {}
-    for method, strengths in STRENGTHS.items():
-        upper, lower = {"none": training[name, "none", 0]}, {"none": test[name, "none", 0]}
-        for strength in strengths:
-            upper[strength], lower[strength] = training[name, method, strength], test[name, method, strength]
-        grid[name][method] = {"on the training images": upper, "on test images": lower}
+grid = {name: {} for name in OPTIMIZERS if (name, "none", 0) in runs}
+for name, method, strength in runs:
+    for column in STRENGTHS if method == "none" else [method]:     # every column begins with "none"
+        panel = grid[name].setdefault(column, {"on the training images": {}, "on test images": {}})
+        panel["on the training images"][strength or "none"] = training[name, method, strength]
+        panel["on test images"][strength or "none"] = test[name, method, strength]
 lesson.save(plots.settings(grid, f"The gap closes from above: the training accuracy falls ({lesson.data})", "strength",
                            "accuracy", limits=(0, 1.05)), "strengths")
 

@@ -110,7 +110,8 @@ def gains(network, size, step):
 
 panels = {}
 for network in NETWORKS:
-    panels[network] = {"gain": {size: gains(network, size, STEPS) for size in SIZES}}
+    done = [size for size in SIZES if (network, size) in dropout]  # after Ctrl-C some may be missing
+    panels[network] = {"gain": {size: gains(network, size, STEPS) for size in done}}
 lesson.save(plots.settings({"": panels}, f"What dropout adds to the test accuracy ({lesson.data})", "training images",
                            "gain, in points", reference=(0, "no gain")), "gain")
 
@@ -121,8 +122,9 @@ lesson.save(plots.settings({"": panels}, f"What dropout adds to the test accurac
 # can be learned by heart even through the noise of dropout, and so many hardly need it.
 #
 # The right panel contradicts that story, and bears out the naive one: 3.7 ± 3.3 points with 100 images, and less and
-# less after that. There is no law of dropout and data without the network that it is in. And nowhere a crossover: at
-# the end of 2000 steps no mean is below zero.
+# less after that. There is no law of dropout and data without the network that it is in. And no crossover: no mean is
+# below zero. Photographs have one (``--data cifar10``): with 1000 images nothing is gained or lost in the left panel,
+# with all 50,000 dropout loses 10 points (one seed): 2000 steps are only 4 epochs, too few to learn them by heart.
 
 scores = {}
 for network in NETWORKS:
@@ -183,9 +185,9 @@ for network in NETWORKS:
     best = max(np.mean(gains(network, size, STEPS)) for size in SIZES)
     lesson.claims.add(f"{network}: 1000 images in place of 100 add more points than dropout does at any size",
                       f"{np.mean(more):.1f} > {best:.1f}", np.mean(more) > best)
-early, late = gains(wide, SIZES[-1], EVERY), gains(wide, SIZES[-1], STEPS)
-lesson.claims.add(f"{wide}, all images: dropout adds less after {EVERY} steps than at the end",
-                  f"{np.mean(early):.1f} < {np.mean(late):.1f}", np.mean(early) < np.mean(late))
+early = gains(wide, SIZES[-1], EVERY)
+lesson.claims.add(f"{wide}, all images: after {EVERY} steps dropout lowers the test accuracy (points)", early,
+                  np.mean(early) < 0)
 if "mnist" in lesson.data:
     few, some, many = (gains(wide, size, STEPS) for size in (100, 1000, SIZES[-1]))
     lesson.claims.add(f"{wide}: with 100 images dropout gains less than with 1000 (points at 100)", few,
