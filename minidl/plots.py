@@ -260,3 +260,43 @@ def line(runs, name, settings, seeds):
     there = [setting for setting in settings if any((name, setting, seed) in runs for seed in seeds)]
     return there, np.array([np.mean([runs[name, setting, seed] for seed in seeds if (name, setting, seed) in runs])
                             for setting in there])
+
+
+def settings(grid, title, xlabel, ylabel, reference=None, limits=None):
+    """A grid of panels on one scale; in each, lines over settings such as "none", 0.01, 0.1, one beside the other.
+
+    grid: {row title: {panel title: {label: {setting: [one number per seed]}}}}: a line through the means, a dot for
+        each seed. Titles of rows and panels may be "".    reference: (height, text) of a dashed line in every panel
+    limits: the ends of the y axis
+    """
+    rows, columns = len(grid), max(map(len, grid.values()))
+    size = (max(11, 4.6 * columns + 1), 6 if rows == 1 else 2.8 * rows + 1.6)
+    with canvas(rows, columns, title, size, sharey=True) as (figure, axes):
+        for axis in axes.flat:
+            axis.set_visible(False)
+        for row, (name, panels) in enumerate(grid.items()):
+            axes[row, 0].set_ylabel(f"{name}\n{ylabel}" if name else ylabel)
+            for axis, (panel, lines) in zip(axes[row], panels.items(), strict=False):
+                axis.set_visible(True)
+                axis.set_title(panel)
+                for k, (label, by_setting) in enumerate(lines.items()):
+                    _line_over_settings(axis, label, by_setting, COLORS[k % len(COLORS)])
+                if reference:
+                    axis.axhline(reference[0], color="black", linestyle="--", linewidth=1.5, label=reference[1])
+                if limits:
+                    axis.set_ylim(limits)
+        for axis in axes[-1]:
+            axis.set_xlabel(xlabel)
+        labels = {}
+        for axis in axes.flat:
+            labels.update(dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True)))
+        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=6)
+        return figure
+
+
+def _line_over_settings(axis, label, by_setting, color):
+    """A line through the mean of every setting, and a dot for each of its values."""
+    names = [str(setting) for setting in by_setting]
+    axis.plot(names, [np.mean(values) for values in by_setting.values()], label=label, color=color)
+    for name, values in zip(names, by_setting.values(), strict=True):
+        axis.plot([name] * len(values), values, "o", color=color, markersize=5)
