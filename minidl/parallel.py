@@ -140,16 +140,8 @@ def workspace(name, shape, dtype):
     held = _local.__dict__.setdefault("buffers", {})
     buffer = held.get(name)
     if buffer is None or buffer.size < size:
-        with _lock:
-            _reserved[threading.get_ident(), name] = size
         buffer = held[name] = np.empty(size, np.uint8)
     return buffer[:size].view(dtype).reshape(shape)
 
 
-def workspace_bytes():
-    """Bytes that all threads' workspaces hold together."""
-    with _lock:
-        return sum(_reserved.values())
-
-
-_local, _lock, _reserved = threading.local(), threading.Lock(), {}
+_local = threading.local()

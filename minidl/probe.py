@@ -17,18 +17,6 @@ class Observation:
     gradients: np.ndarray    # the gradient that arrived there, dy, of the same shape
     weight_gradient: float   # the norm of the gradient of its weights (0 where it has none)
 
-    @property
-    def activation_std(self):
-        return float(self.activations.std())
-
-    @property
-    def gradient_norm(self):
-        return float(np.linalg.norm(self.gradients))
-
-    def share(self, low, high):
-        """The share of activations in [low, high]: share(0, 0) of a ReLU counts what is off."""
-        return float(((self.activations >= low) & (self.activations <= high)).mean())
-
 
 def probe(model, x, dy_of):
     """Send one batch forward and backward through a Sequential and note what each layer saw.
