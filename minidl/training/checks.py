@@ -92,7 +92,7 @@ def check_training(model, optimizer):
 # ------------------------------------------------------------------------------------------------------------- data
 
 
-def labelled(who, model, x, y, loss=None):
+def checked_data(who, model, x, y, loss=None):
     """x and y on the device that computes, after checking all that can be known of them before a forward pass.
 
     loss: None where y must be labels

@@ -10,7 +10,7 @@ from minidl.arguments import positive_integer
 from minidl.backend import asarray, memory_for, on_cpu, to_cpu, xp
 from minidl.errors import ShapeError
 from minidl.losses import check_labels, check_range, lowest_and_highest
-from minidl.training.checks import check_changed, check_input, check_parts, labelled, numbers
+from minidl.training.checks import check_changed, check_input, check_parts, numbers
 
 
 def predict(model, x, batch_size=500, prepare=asarray):
@@ -65,7 +65,7 @@ def evaluate(model, x, y, batch_size=500, prepare=asarray, loss=None, confusion=
     loss=MeanSquaredError(), y may be numbers to predict.
     """
     check_parts("evaluate", model=model, prepare=prepare, loss=loss)
-    x, y = labelled("evaluate", model, x, y, None if confusion else loss)
+    x, y = checked_data("evaluate", model, x, y, None if confusion else loss)
     found = evaluation("evaluate", model, x, y, batch_size, prepare, loss, confusion)
     return found.accuracy if loss is None and not confusion else found
 

@@ -15,7 +15,7 @@ from minidl.training.checks import (
     check_parts,
     check_rate,
     check_training,
-    labelled,
+    checked_data,
     pair_to_test,
 )
 from minidl.training.doubts import doubt_guessing, doubt_inputs, doubt_last_layer, doubt_loss
@@ -35,9 +35,9 @@ class Run:
         self.epochs = positive_integer(epochs, "epochs")
         self.batch_size = positive_integer(batch_size, "batch_size")
         self.prepare, self.report = prepare, report
-        self.x, self.y = labelled("fit", model, x, y, self.loss)
+        self.x, self.y = checked_data("fit", model, x, y, self.loss)
         self.classifies = self.y.dtype.kind in "iu" and self.y.ndim == 1     # otherwise numbers to predict: no accuracy
-        self.test = None if test is None else labelled("fit, test", model, *pair_to_test(test), self.loss)
+        self.test = None if test is None else checked_data("fit, test", model, *pair_to_test(test), self.loss)
         if self.test:
             check_alike(self.x, self.test[0])
         doubt_last_layer(model, self.loss)
@@ -47,7 +47,8 @@ class Run:
     @contextlib.contextmanager
     def training(self):
         """Inside the block, the model's backward leaves out the gradient of the images, which nobody trains."""
-        before, self.model.input_gradient = self.model.input_gradient, False
+        before = getattr(self.model, "input_gradient", True)
+        self.model.input_gradient = False
         try:
             with memory_for(f"fit: a batch of {self.batch_size}", smaller_batch(self.batch_size)):
                 yield
