@@ -65,12 +65,11 @@ def network(settings, seed, x, y):
 
 def trial_of(seed):
     """The function train(settings, seed) that a search calls, on the images of this seed of the lesson."""
-    trained, validation, fresh = split(seed)
+    trained, valid, fresh = split(seed)
 
     def train(settings, own_seed):
         model = network(settings, own_seed, *trained)
-        return {"validation": evaluate(model, *validation, prepare=scale),
-                "fresh": evaluate(model, *fresh, prepare=scale)}
+        return {"validation": evaluate(model, *valid, prepare=scale), "fresh": evaluate(model, *fresh, prepare=scale)}
     return train
 
 
