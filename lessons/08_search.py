@@ -47,29 +47,29 @@ scale = lesson.scaling(x_train)
 
 
 def split(seed):
-    """The rows of the images to train, to validate and to look back with."""
+    """(x, y) to train, to validate and to look back with."""
     minidl.seed(seed)
     rows = draw_permutation(len(x_train))
-    return rows[:TRAINED], rows[TRAINED:TRAINED + VALIDATED], rows[TRAINED + VALIDATED:][:FRESH]
+    parts = rows[:TRAINED], rows[TRAINED:TRAINED + VALIDATED], rows[TRAINED + VALIDATED:][:FRESH]
+    return [(x_train[part], y_train[part]) for part in parts]
 
 
-def network(settings, seed, rows):
-    """The network that these settings train on these rows."""
+def network(settings, seed, x, y):
+    """The network that these settings train on these images."""
     minidl.seed(seed)
-    model = models.mlp([100] * 6, x_train.shape[1:], len(classes))
+    model = models.mlp([100] * 6, x.shape[1:], len(classes))
     optimizer = SGD(model.parameters(), lr=settings["lr"], penalty=L2(settings["decay"]))
-    fit(model, optimizer, x_train[rows], y_train[rows], EPOCHS, 100, prepare=scale, report=None)
+    fit(model, optimizer, x, y, EPOCHS, 100, prepare=scale, report=None)
     return model
 
 
 def trial_of(seed):
     """The function train(settings, seed) that a search calls, on the images of this seed of the lesson."""
-    rows, validation, fresh = split(seed)
+    trained, valid, fresh = split(seed)
 
     def train(settings, own_seed):
-        model = network(settings, own_seed, rows)
-        return {"validation": evaluate(model, x_train[validation], y_train[validation], prepare=scale),
-                "fresh": evaluate(model, x_train[fresh], y_train[fresh], prepare=scale)}
+        model = network(settings, own_seed, *trained)
+        return {"validation": evaluate(model, *valid, prepare=scale), "fresh": evaluate(model, *fresh, prepare=scale)}
     return train
 
 
@@ -89,9 +89,9 @@ with lesson.running():
             print(f"{window:17} {kind:6} seed {seed}, the best of {trials}: {best[window, kind, seed]}")
 
 panels = {}
-for window, kind in KINDS:
-    results = found[window, kind, lesson.seeds[0]]
-    panels[f"{window}, {kind}"] = results.column("lr"), results.column("decay"), results.column("validation")
+for (window, kind, seed), results in found.items():
+    if seed == lesson.seeds[0]:
+        panels[f"{window}, {kind}"] = results.column("lr"), results.column("decay"), results.column("validation")
 lesson.save(plots.plane(panels, f"Two searches of {trials} trials each, in two windows ({lesson.data})",
                         "learning rate", "weight decay", "validation accuracy"), "searches")
 
@@ -165,7 +165,7 @@ lesson.save(plots.curves({"": {"its validation score": (counts, shown.mean(axis=
 
 # %%
 # **Look.** To the right the number of trials, upwards how far the best of them is above the average. What it *shows*
-# grows with every trial, as the largest of n normal numbers does; what it is *worth* hardly grows. So the winner's
+# grows with every trial, nearly as the largest of n normal numbers; what it is *worth* hardly grows. So the winner's
 # score is no result. That takes images that nobody has looked at before, once: the test set.
 #
 # **Try**: (1) Draw the moved learning rate by Uniform(1e-3, 1). What becomes of the trials? (2) VALIDATED = 1000: what
@@ -176,7 +176,7 @@ lesson.save(plots.curves({"": {"its validation score": (counts, shown.mean(axis=
 tested, ratios, rates, claim = [], [], [], lesson.claims.add
 for seed in lesson.seeds:
     chosen = max((best[window, kind, seed] for window, kind in KINDS), key=lambda trial: trial["validation"])
-    model = network(chosen.settings, chosen.seed, split(seed)[0])               # the same seed: the same network again
+    model = network(chosen.settings, chosen.seed, *split(seed)[0])              # the same seed: the same network again
     tested.append(evaluate(model, x_test, y_test, prepare=scale))
     print(f"seed {seed}, the chosen one: {chosen}  test={tested[-1]:.4f}")
     table = found["moved window", "grid", seed].column("validation").reshape(side, side)    # a row: one learning rate

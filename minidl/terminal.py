@@ -40,10 +40,10 @@ def _flush():
 def _say_in_one_line(kind, error, trace):
     """The excepthook: where in the script, and the message; a traceback only for bugs."""
     if issubclass(kind, BrokenPipeError):
-        os._exit(CLOSED_PIPE)  # sys.exit would flush the closed pipe once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's last flush finds no closed pipe
+        sys.exit(CLOSED_PIPE)
     if after_an_error is not None and (status := after_an_error()) is not None:
-        sys.stdout.flush()
-        os._exit(status)
+        sys.exit(status)  # and not os._exit, which would leave the processes of a search behind
     if issubclass(kind, KeyboardInterrupt):
         print("\nstopped", file=sys.stderr)
         return
