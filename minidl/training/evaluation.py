@@ -10,7 +10,7 @@ from minidl.arguments import positive_integer
 from minidl.backend import asarray, memory_for, on_cpu, to_cpu, xp
 from minidl.errors import ShapeError
 from minidl.losses import check_labels, check_range, lowest_and_highest
-from minidl.training.checks import check_changed, check_input, check_parts, numbers
+from minidl.training.checks import check_changed, check_input, check_parts, checked_data, numbers
 
 
 def predict(model, x, batch_size=500, prepare=asarray):
