@@ -70,7 +70,7 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
     size = {1: (10, 6), 2: (12, 5.8)}.get(len(panels))
     with canvas(rows, columns, title, size, sharex=True, sharey=True) as (figure, axes):
         for axis, (name, lines) in zip(axes.flat, panels.items(), strict=False):
-            missing = _in_words(lines, logarithmic)
+            missing = _undrawn(lines, logarithmic)
             for k, (label, (x, y)) in enumerate(lines.items()):
                 axis.plot(x, y, label=label, color=(colors or {}).get(label, COLORS[k % len(COLORS)]),
                           marker=(markers or {}).get(label), markersize=8)
@@ -104,7 +104,7 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
         return figure
 
 
-def _in_words(lines, logarithmic):
+def _undrawn(lines, logarithmic):
     """What a panel cannot draw of its lines, such as "exactly 0:\nzeros"."""
     found = {"exactly 0:": [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)],
              "NaN throughout:": [label for label, (_, y) in lines.items() if np.isnan(y).all()]}
