@@ -41,3 +41,59 @@ def test_curves_on_a_logarithmic_x_axis(drawn):
     figure = plots.curves({"": {"SGD": ([0.01, 0.1, 1], [0.1, 0.9, np.nan])}}, "a title", "rate", "accuracy", xbase=10)
     assert figure.axes[0].get_xscale() == "log"
     assert list(figure.axes[0].get_lines()[0].get_xdata()) == [0.01, 0.1, 1]
+
+
+def texts(axis):
+    return [text.get_text() for text in axis.texts]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_curves_say_what_they_cannot_draw():
+    steps = np.arange(3.0)
+    panels = {"one": {"zeros": (steps, np.zeros(3)), "gone": (steps, np.full(3, np.nan)), "there": (steps, steps + 1)},
+              "two": {"there": (steps, steps + 1)}}
+    one, two = plots.curves(panels, "", "step", "loss", logarithmic=True).axes
+    assert texts(one) == ["exactly 0:\nzeros\nNaN throughout:\ngone"]
+    assert texts(two) == []
+    one, two = plots.curves(panels, "", "step", "loss").axes
+    assert texts(one) == ["NaN throughout:\ngone"]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_curves_with_markers_over_powers_of_two():
+    figure = plots.curves({"": {"a": ([2, 4, 8], [0, 1, 2]), "b": ([2, 4, 8], [2, 1, 0])}}, "", "batch", "accuracy",
+                          markers={"a": "^"}, xbase=2)
+    (axis,) = figure.axes
+    assert [line.get_marker() for line in axis.lines] == ["^", "None"]
+    assert axis.get_xscale() == "log"
+    figure.canvas.draw()
+    assert {"2", "4", "8"} <= {label.get_text() for label in axis.get_xticklabels()}
+
+
+@pytest.mark.usefixtures("drawn")
+def test_histograms_pile_up_what_is_beyond_the_ends():
+    """An explosion and a collapse look different: black at the end, or colour in the middle."""
+    values = {"collapsed": np.full(100, 0.01), "exploded": np.r_[np.full(60, 9.0), np.full(40, -9.0)],
+              "one in 200": np.r_[np.zeros(199) + 0.01, 9]}
+    figure = plots.histograms({"row": values}, "", "output", limits={"row": (-1, 1)}, bins=4)
+    collapsed, exploded, rare = figure.axes
+    black = (0, 0, 0, 1)
+
+    def heights(axis, color):
+        return [bar.get_height() for bar in axis.patches if (bar.get_facecolor() == black) == (color == "black")]
+
+    assert heights(collapsed, "row's") == [0, 0, 100, 0]
+    assert heights(collapsed, "black") == [0, 0, 0, 0]
+    assert heights(exploded, "row's") == [0, 0, 0, 0]
+    assert heights(exploded, "black") == [40, 0, 0, 60]
+    assert "100% beyond" in texts(exploded)[0]
+    assert heights(rare, "black") == [0, 0, 0, 0]
+    assert [("beyond" in texts(axis)[0]) for axis in (collapsed, exploded, rare)] == [False, True, False]
+
+
+def test_line_is_the_mean_over_the_seeds_that_have_run():
+    runs = {("A", 2, 0): 0.5, ("A", 2, 1): 0.7, ("A", 4, 0): 0.9, ("B", 8, 0): 0.1}
+    settings, means = plots.line(runs, "A", [2, 4, 8], [0, 1])
+    assert settings == [2, 4]
+    np.testing.assert_allclose(means, [0.6, 0.9])
+    assert plots.line(runs, "C", [2, 4, 8], [0, 1])[0] == []

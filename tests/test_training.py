@@ -13,7 +13,7 @@ from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, Momentum
-from minidl.probe import probe, weight_gradient_norm
+from minidl.probe import accuracy_in_training_mode, probe, weight_gradient_norm
 from minidl.schedules import ReduceOnPlateau
 from minidl.training import Evaluation, History, evaluate, fit, predict, predict_classes
 
@@ -332,6 +332,20 @@ def test_probe_leaves_everything_as_it_was():
         probe(model, x, lambda scores: 1 / 0)
     for name, array in model.state_dict().items():
         assert_same_bits(array, state[name], f"{name} after an error")
+    assert minidl.backend.random_state() == draws
+
+
+def test_accuracy_in_training_mode_takes_mean_and_spread_from_each_batch():
+    """Of two images, BatchNorm makes +1 and -1: the second unit, class 1, is right for the larger one alone."""
+    model = Sequential([BatchNorm(eps=1e-9), Dense(2)], input_shape=(1,))
+    model.layers[1].W.data[...] = on_device([[-1, 1]])
+    x, y = on_device(np.array([[5], [7], [105], [107]], np.float32)), np.array([0, 1, 0, 1])
+    state, draws = model.state_dict(), minidl.backend.random_state()
+    assert accuracy_in_training_mode(model, x, y, 2) == 1
+    assert accuracy_in_training_mode(model, x, y, 4) == 0.5
+    assert accuracy_in_training_mode(model, x, y, 2, prepare=lambda images: -images) == 0
+    for name, array in model.state_dict().items():
+        assert_same_bits(array, state[name], name)
     assert minidl.backend.random_state() == draws
 
 
