@@ -72,8 +72,8 @@ for kind, spread in (("outputs", out_spread), ("gradients", back_spread)):
     for activation in ACTIVATIONS:
         panels[f"{activation}: {kind}"] = {init: plots.line(spread, (activation, init), layers, lesson.seeds)
                                            for init in INITS}
-lesson.save(plots.curves(panels, "Up it explodes, down it dies out: spread in ten layers, before training", "layer",
-                         "spread", logarithmic=True, columns=3, limits=(1e-16, 1e10), markers=MARKERS), "spread_by_layer")
+lesson.save(plots.curves(panels, "Up it explodes, down it dies out: spread in ten layers, before training", "layer", "spread",
+                         logarithmic=True, columns=3, limits=(1e-16, 1e10), markers=MARKERS), "spread_by_layer")
 
 # %%
 # Read a line of the upper row from left to right, as images go, and of the lower row from right to left, as gradients
