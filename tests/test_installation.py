@@ -194,7 +194,8 @@ def doctor(python, cwd, path=ROOT):
 
 
 def install(python, clone):
-    return f"To use this clone everywhere, run:  {shlex.quote(str(python))} -m pip install --editable {clone}"
+    python, clone = shlex.quote(str(python)), shlex.quote(str(clone))
+    return f"To use this clone everywhere, run:  {python} -m pip install --editable {clone}"
 
 
 def a_second_clone(parent):

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_what_writes_notebooks_may_be_missing(tmp_path, monkeypatch):
     with pytest.raises(UserError) as caught:
         notebook.write_notebook(LESSONS[1], tmp_path / "two.ipynb")
     assert "package sphinx-gallery, which cannot be imported" in str(caught.value)
-    assert f"{sys.executable} -m pip install sphinx-gallery" in str(caught.value)
+    assert f"{shlex.quote(sys.executable)} -m pip install sphinx-gallery" in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------------------ running
