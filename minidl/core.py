@@ -181,7 +181,7 @@ class Layer:
         self.check_kind(dy, "dy")
         if dy.dtype.kind != "f":
             raise UserError(f"{self.label()}: backward expected dy as an array of floats, got {dy.dtype} "
-                            f"numbers. Pass dy.astype(float)")
+                            f"numbers. Pass dy.astype(\"float32\")")
         if self.output_shape is None:
             raise UserError(f"{self.label()} is not built yet: call build(input_shape), then forward, then backward")
         if dy.shape[1:] != self.output_shape:
