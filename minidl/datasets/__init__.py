@@ -20,8 +20,9 @@ from minidl.backend import backend_name, float_type, to_cpu, xp
 from minidl.datasets import cifar, idx, shapes10
 from minidl.errors import DataError, ShapeError
 
-# A data set is an object with two functions (a module will do):
-#     load(folder)   its x_train, y_train, x_test, y_test, classes, downloaded into the folder if need be
+# To add a data set: a module here with two functions, and its line below (any object with them will do).
+#     load(folder)   x_train, y_train, x_test, y_test, classes: images (N, H, W, C) uint8, labels (N,) int64, names of
+#                    the classes; downloaded into the folder if need be
 #     there(folder)  whether `load` needs no download
 SETS = {
     "shapes10": shapes10,

@@ -1,5 +1,10 @@
 """The optimizers' formulas, each with the CUDA kernel that computes the same on a GPU, so that every vector is read and
-written once. What changes from step to step, such as the learning rate, reaches a kernel as an array of one number."""
+written once. What changes from step to step, such as the learning rate, reaches a kernel as an array of one number.
+
+To add one: a class as below, with `remembered` (what it keeps from step to step), `__init__` and `update(w, g, ...)`;
+its name in `minidl/optimizers/__init__.py`; its rows in `OPTIMIZERS` of `minidl/cases.py`. Without a kernel, CuPy
+computes `update`, in more passes over memory.
+"""
 
 from math import sqrt
 

@@ -16,7 +16,8 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     schedule: sets optimizer.lr before every step, see `minidl.schedules`; None to leave it alone
     augment: changes every batch of training images, before `prepare`, see `minidl.augment`; None to leave them alone
 
-    Labels are integers, unless the loss compares with numbers (MeanSquaredError): then no accuracy is reported.
+    Labels are integers, unless the loss compares with numbers (MeanSquaredError): then the test loss is
+    reported, and no accuracy.
 
     In each step: rows of x in random order, the last batch smaller; augment; prepare; optimizer.lr = schedule(step /
     steps); then forward, loss, backward and optimizer.step as below. The same in fourteen lines: `minidl.textbook.fit`.
