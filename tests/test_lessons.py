@@ -20,7 +20,7 @@ LESSONS = sorted((ROOT / "lessons").glob("[0-9]*.py"))
 EACH = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 
 
-def run(lesson, *flags, timeout=300, **environment):
+def run(lesson, *flags, timeout=900, **environment):
     clean = {key: value for key, value in os.environ.items()
              if key not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND") and not key.startswith("MINIDL_")}
     return subprocess.run([sys.executable, str(lesson), *map(str, flags)], cwd=ROOT, env=clean | environment,

@@ -38,7 +38,7 @@ def executed(path):
     import nbclient
     import nbformat
     content = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(content, timeout=300, kernel_name="python3",
+    nbclient.NotebookClient(content, timeout=900, kernel_name="python3",
                             resources={"metadata": {"path": str(path.parent)}}).execute()
     return content
 

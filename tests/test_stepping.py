@@ -35,7 +35,7 @@ def pdb(flags, commands, folder):
     script = ROOT / "lessons" / "02_vanishing_gradient.py"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MINIDL_")}
     done = subprocess.run([sys.executable, "-m", "pdb", script, *flags], input="\n".join([*commands, ""]), text=True,
-                          cwd=folder, env=clean | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}, timeout=120,
+                          cwd=folder, env=clean | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}, timeout=600,
                           encoding="utf-8", capture_output=True, check=False)
     assert done.stderr == "", done.stderr
     return done.stdout.split("(Pdb) ")
