@@ -16,7 +16,7 @@ import numpy as np
 
 from minidl import backend
 from minidl.arguments import positive_integer
-from minidl.errors import DataError, UserError
+from minidl.errors import DataError, SuspiciousWarning, UserError
 from minidl.parallel import under_debugger
 from minidl.search.ranges import RESERVED, as_ranges, points_of
 from minidl.search.results import Results, Trial, read_trials, write_trials
@@ -175,7 +175,7 @@ def attempt(train, plan, library, number_type, thread_count):
 def _computing(library, number_type, thread_count, seed):
     """Inside the block minidl computes as where the search began, from the trial's seed; then as before.
 
-    NumPy says nothing there of overflow and NaN: searches try too large a learning rate, and the results show it.
+    Nothing warns there of overflow, NaN or a loss that stays: searches try such settings, and the results show it.
     """
     before = backend.backend_name(), backend.threads(), backend.random_state()
     if before[0] != library:
@@ -183,7 +183,8 @@ def _computing(library, number_type, thread_count, seed):
     backend.threads(thread_count)
     backend.seed(seed)
     try:
-        with backend.precision(number_type), np.errstate(over="ignore", invalid="ignore"):
+        with backend.precision(number_type), np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", SuspiciousWarning)
             yield
     finally:
         if before[0] != library:
