@@ -130,7 +130,7 @@ for place in (-2, -1):
         on_training, on_test = np.mean(runs["SGD 0.01", method, strengths[place]], axis=0)
         panels[f"{method} {strengths[place]}"] = {"on the training images": (steps, on_training),
                                                   "on test images": (steps, on_test)}
-lesson.save(plots.curves(panels, f"Too strong: hardly anything is learned (SGD 0.01, {lesson.data})", "step",
+lesson.save(plots.curves(panels, f"Strong, and too strong: nothing learned (SGD 0.01, {lesson.data})", "step",
                          "accuracy", limits=(0, 1.05), columns=3), "curves")
 
 # %%

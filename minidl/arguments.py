@@ -1,5 +1,7 @@
 """Checks of arguments: each returns the value in one form, or raises a `UserError` that names the argument."""
 
+import difflib
+
 import numpy as np
 
 from minidl.errors import UserError
@@ -60,3 +62,9 @@ def example_for(thing, examples):
         if wanted and (wanted in name.lower() or name.lower() in wanted or wanted == initials):
             return example
     return examples[0]
+
+
+def did_you_mean(name, known):
+    """" Did you mean 'x'?" for the one of the known names that is near to `name`, which is not among them; or ""."""
+    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

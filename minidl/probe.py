@@ -26,8 +26,9 @@ def probe(model, x, dy_of):
     Returns one Observation per layer, first to last. Parameters, statistics and random numbers stay as they were;
     gradients are overwritten.
     """
-    draws, statistics = random_state(), _statistics(model)
+    draws, statistics, wanted = random_state(), _statistics(model), model.input_gradient
     outputs, arriving = [], []
+    model.input_gradient = True     # each layer hands its dx to the one below
     try:
         for layer in model.layers:
             x = layer.forward(x)
@@ -37,6 +38,7 @@ def probe(model, x, dy_of):
             arriving.append(dy)
             dy = layer.backward(dy)
     finally:
+        model.input_gradient = wanted
         for layer, name, value in statistics:
             setattr(layer, name, value)
         restore_random_state(draws)

@@ -44,7 +44,7 @@ class Flatten(layers.Flatten):
         return dy.reshape(len(dy), *self.input_shape)
 
 
-def im2col(x, windows, border=0):
+def im2col(windows, x, border=0):
     """Copy every window out of the padded images: (N, H, W, C) -> (N, OH, OW, KH, KW, C)."""
     (N, H, W, C), (KH, KW), (SH, SW) = x.shape, windows.size, windows.stride
     OH, OW, top, left = windows.OH, windows.OW, windows.top, windows.left
@@ -57,7 +57,7 @@ def im2col(x, windows, border=0):
     return columns
 
 
-def col2im(dcolumns, windows):
+def col2im(windows, dcolumns):
     """Add the gradient of every window to the pixels it was copied from: (N, OH, OW, KH, KW, C) -> (N, H, W, C)."""
     (N, OH, OW, KH, KW, C), (SH, SW) = dcolumns.shape, windows.stride
     H, W, top, left = windows.H, windows.W, windows.top, windows.left
@@ -72,7 +72,7 @@ class Conv2D(layers.Conv2D):
     def forward(self, x):
         self.check(x)
         KH, KW, C, F = self.W.data.shape
-        rows = im2col(x, self.windows).reshape(-1, KH * KW * C)              # (N*OH*OW, KH*KW*C)
+        rows = im2col(self.windows, x).reshape(-1, KH * KW * C)              # (N*OH*OW, KH*KW*C)
         b = self.b.data if self.bias else 0
         y = rows @ self.W.data.reshape(-1, F) + b                            # (N*OH*OW, F)
         self.saved = x
@@ -82,19 +82,19 @@ class Conv2D(layers.Conv2D):
         self.check_gradient(dy)
         x = self.saved
         (N, OH, OW, F), (KH, KW, C, _) = dy.shape, self.W.data.shape
-        rows = im2col(x, self.windows).reshape(-1, KH * KW * C)              # (N*OH*OW, KH*KW*C)
+        rows = im2col(self.windows, x).reshape(-1, KH * KW * C)              # (N*OH*OW, KH*KW*C)
         dy = dy.reshape(-1, F)                                               # (N*OH*OW, F)
         self.W.grad[...] = (rows.T @ dy).reshape(KH, KW, C, F)
         if self.bias:
             self.b.grad[...] = dy.sum(axis=0)                                # (F,)
         drows = (dy @ self.W.data.reshape(-1, F).T).reshape(N, OH, OW, KH, KW, C)
-        return col2im(drows, self.windows) if self.input_gradient else None  # (N, H, W, C)
+        return col2im(self.windows, drows) if self.input_gradient else None  # (N, H, W, C)
 
 
 class DepthwiseConv2D(layers.DepthwiseConv2D):
     def forward(self, x):
         self.check(x)
-        shifted = im2col(x, self.windows)                                    # (N, OH, OW, KH, KW, C)
+        shifted = im2col(self.windows, x)                                    # (N, OH, OW, KH, KW, C)
         b = self.b.data if self.bias else 0
         self.saved = x
         return (shifted * self.W.data).sum((3, 4)) + b                       # KH * KW shifted images, weighted
@@ -102,12 +102,12 @@ class DepthwiseConv2D(layers.DepthwiseConv2D):
     def backward(self, dy):
         self.check_gradient(dy)
         x = self.saved
-        shifted = im2col(x, self.windows)                                    # (N, OH, OW, KH, KW, C)
+        shifted = im2col(self.windows, x)                                    # (N, OH, OW, KH, KW, C)
         dsums = dy[:, :, :, None, None]                                      # (N, OH, OW, 1, 1, C)
         self.W.grad[...] = (dsums * shifted).sum((0, 1, 2))                  # (KH, KW, C)
         if self.bias:
             self.b.grad[...] = dy.sum((0, 1, 2))                             # (C,)
-        return col2im(dsums * self.W.data, self.windows)                     # (N, H, W, C)
+        return col2im(self.windows, dsums * self.W.data)                     # (N, H, W, C)
 
 
 def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):
@@ -131,7 +131,7 @@ def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):
 class MaxPool2D(layers.MaxPool2D):
     def forward(self, x):
         self.check(x)
-        columns = im2col(x, self.windows, border=-inf)                       # (N, OH, OW, KH, KW, C)
+        columns = im2col(self.windows, x, border=-inf)                       # (N, OH, OW, KH, KW, C)
         N, OH, OW, KH, KW, C = columns.shape
         columns = columns.reshape(N, OH, OW, KH * KW, C)                     # each window in reading order
         self.saved = columns.argmax(axis=3)                                  # (N, OH, OW, C): the first of the largest
@@ -143,13 +143,13 @@ class MaxPool2D(layers.MaxPool2D):
         (N, OH, OW, C), (KH, KW) = dy.shape, self.windows.size
         wins = xp.arange(KH * KW)[:, None] == winner[:, :, :, None]          # (N, OH, OW, KH*KW, C)
         dcolumns = dy[:, :, :, None] * wins                                  # (N, OH, OW, KH*KW, C)
-        return col2im(dcolumns.reshape(N, OH, OW, KH, KW, C), self.windows)  # (N, H, W, C)
+        return col2im(self.windows, dcolumns.reshape(N, OH, OW, KH, KW, C))  # (N, H, W, C)
 
 
 class AveragePool2D(layers.AveragePool2D):
     def forward(self, x):
         self.check(x)
-        columns = im2col(x, self.windows)                                    # (N, OH, OW, KH, KW, C)
+        columns = im2col(self.windows, x)                                    # (N, OH, OW, KH, KW, C)
         self.saved = columns.shape
         return columns.mean((3, 4))                                          # (N, OH, OW, C)
 
@@ -157,7 +157,7 @@ class AveragePool2D(layers.AveragePool2D):
         self.check_gradient(dy)
         shape, (KH, KW) = self.saved, self.windows.size
         share = dy[:, :, :, None, None] / (KH * KW)                          # (N, OH, OW, 1, 1, C)
-        return col2im(xp.ones(shape, dy.dtype) * share, self.windows)        # (N, H, W, C)
+        return col2im(self.windows, xp.ones(shape, dy.dtype) * share)        # (N, H, W, C)
 
 
 class GlobalAveragePool2D(layers.GlobalAveragePool2D):

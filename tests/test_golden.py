@@ -27,7 +27,6 @@ from minidl.core import Parameter
 from minidl.optimizers import MovingAverage
 
 GOLDEN = Path(__file__).parent / "golden"
-FEWEST = {"layers": 76, "frozen": 4, "losses": 8, "optimizers": 17, "averages": 2, "schedules": 10}   # rows compared
 LIMITS = {"float64": 1e-10, "float32": 1e-5}  # of the relative error
 
 
@@ -150,10 +149,19 @@ def golden():
 @pytest.mark.parametrize(("kind", "case", "dtype"), EVERYTHING)
 def test_equals_the_golden_file(kind, case, dtype, golden, device):
     theirs = numbers_of(golden, kind, case, dtype)
-    if not theirs:
+    if not theirs and new_kinds(kind, case):
         pytest.skip(f"no numbers of PyTorch for {case.name}: write in THEIRS of tests/golden/with_torch.py how PyTorch "
                     f"makes it, and run make_golden.py there")
+    assert theirs, f"{kind}.npz does not hold {case.name}/{dtype}: run tests/golden/make_golden.py"
     compare(kind, case, dtype, theirs)
+
+
+def new_kinds(kind, case):
+    """The classes of a row for which nobody has written yet, in with_torch.py, what PyTorch has in their place."""
+    made = {"layers": lambda: prepared(case).walk(), "frozen": lambda: prepared(case).walk(),
+            "losses": lambda: [case.make()], "optimizers": lambda: [case.make(first_parameters())]}.get(kind, list)()
+    written = (GOLDEN / "with_torch.py").read_text(encoding="utf-8")
+    return {type(thing).__name__ for thing in made if f"{type(thing).__name__}: " not in written}
 
 
 def numbers_of(golden, kind, case, dtype):
@@ -178,9 +186,7 @@ def test_golden_files_hold_the_table_and_nothing_else(golden):
         names = [case.name for case in cases]
         assert len(set(names)) == len(names), f"{kind}: a name stands for two cases"
         arrays, versions = golden[kind]
-        held = {name.split("/")[0] for name in arrays}
-        assert held <= set(names)
-        assert len(held) >= FEWEST[kind]
+        assert {name.split("/")[0] for name in arrays} == {case.name for case in cases if not new_kinds(kind, case)}
         assert "torch" in versions
 
 

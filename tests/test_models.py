@@ -365,6 +365,7 @@ def test_unknown_name_lists_the_known_ones_and_the_nearest():
     assert "'ResNet-20'" in text and "Did you mean 'resnet20'?" in text
     assert all(name in text for name in models.names())
     assert "unknown network None" in refused(UserError, models.build, None)
+    assert "Did you mean" not in refused(UserError, models.build, "transformer")
 
 
 @pytest.mark.parametrize("name", [name for name in PARAMETERS if not name.startswith("mlp")])

@@ -349,6 +349,17 @@ def test_accuracy_in_training_mode_takes_mean_and_spread_from_each_batch():
     assert minidl.backend.random_state() == draws
 
 
+def test_probe_of_a_model_that_leaves_the_gradient_of_its_input_out():
+    """As it is after a training loop written by hand, `model.input_gradient = False`."""
+    model, x = network(), on_device(points())
+    whole = probe(model, x, lambda scores: scores)
+    model.input_gradient = False
+    for seen, expected in zip(probe(model, x, lambda scores: scores), whole, strict=True):
+        assert_close(seen.gradients, expected.gradients, f"{seen.name}: gradients", 1e-6)
+    assert model.input_gradient is False
+    assert model.backward(model.forward(x)) is None
+
+
 def test_probe_of_a_model_in_evaluation_mode_says_what_to_do():
     with pytest.raises(UserError) as caught:
         probe(network().eval(), on_device(points()), lambda scores: scores)

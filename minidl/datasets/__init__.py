@@ -7,7 +7,6 @@ which are downloaded when they are not there. Where they are: the argument `data
 MINIDL_DATA, else the folder `datasets` of the checkout that minidl runs from, else ~/.cache/minidl.
 """
 
-import difflib
 import os
 from functools import lru_cache
 from math import prod
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minidl.arguments import did_you_mean
 from minidl.backend import backend_name, float_type, to_cpu, xp
 from minidl.datasets import cifar, idx, shapes10
 from minidl.errors import DataError, ShapeError
@@ -52,9 +52,7 @@ def names():
 def load(name, data_dir=None):
     """The data set of that name. DataError says what is missing or damaged, and the cure."""
     if name not in SETS:
-        near = difflib.get_close_matches(str(name).lower().replace("-", "_"), SETS, n=1)
-        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}."
-                        + (f" Did you mean {near[0]!r}?" if near else ""))
+        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}.{did_you_mean(name, SETS)}")
     x_train, y_train, x_test, y_test, classes = SETS[name].load(data_folder(data_dir))
     return Dataset(x_train, y_train, x_test, y_test, list(classes))
 

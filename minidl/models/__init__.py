@@ -9,9 +9,9 @@ name fixes the arguments that were published under it, so `build` reproduces tha
 The networks know nothing of training.
 """
 
-import difflib
 from functools import partial
 
+from minidl.arguments import did_you_mean
 from minidl.errors import UserError
 from minidl.models.classics import alexnet, all_cnn_c, googlenet, mobilenet, vgg
 from minidl.models.convolutional import (
@@ -64,6 +64,5 @@ def names():
 def build(name, **arguments):
     """The network of that name; arguments go to the function that makes it, such as classes=100."""
     if name not in NETWORKS:
-        nearest = difflib.get_close_matches(str(name).lower().replace("-", "_"), NETWORKS, n=1, cutoff=0)[0]
-        raise UserError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}. Did you mean {nearest!r}?")
+        raise UserError(f"unknown network {name!r}; known are {', '.join(NETWORKS)}.{did_you_mean(name, NETWORKS)}")
     return NETWORKS[name](**arguments)

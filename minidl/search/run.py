@@ -77,7 +77,7 @@ def grid(train, settings, points=5, seed=0, csv=None, jobs=None, report=print):
 def _generator(seed, number):
     """The random numbers of one trial."""
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
-        raise UserError(f"seed={seed!r}: expected a whole number of at least 0")
+        raise UserError(f"seed={seed!r}: expected an integer of at least 0")
     return np.random.Generator(np.random.PCG64([int(seed), number]))
 
 

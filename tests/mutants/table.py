@@ -128,7 +128,7 @@ plant(FLATTEN, "input", "return dy.reshape(len(dy), *self.input_shape)", {
 
 CONV, STRIDED = "conv-3x3-s1x1-p0", "conv-3x2-s2x1-p1x2"
 EQUAL_CHANNELS = Case("conv-2x4-3to3", lambda: Conv2D(3, (2, 4)), (2, 5, 6, 3))
-CONV_W, CONV_X = "(rows.T @ dy).reshape(KH, KW, C, F)", "col2im(drows, self.windows)"
+CONV_W, CONV_X = "(rows.T @ dy).reshape(KH, KW, C, F)", "col2im(self.windows, drows)"
 plant(CONV, "W", CONV_W, {
     "-OLD": "constant factor",
     "OLD / len(x)": "constant factor",
@@ -197,7 +197,7 @@ plant(DEPTHWISE, "input", ADDED, {"= dcolumns[:, :, :, kh, kw]": "only some elem
 plant(DEPTHWISE, "input", CROPPED, {"return padded[:, :H, :W]": "shifted"}, "col2im")
 
 POOL, OVERLAPPING, PADDED_POOL = "maxpool-2x2-fits", "maxpool-3x2-s1x1", "maxpool-3x3-s2x2-p1"
-POOL_X = "col2im(dcolumns.reshape(N, OH, OW, KH, KW, C), self.windows)"
+POOL_X = "col2im(self.windows, dcolumns.reshape(N, OH, OW, KH, KW, C))"
 plant(POOL, "input", "dy[:, :, :, None] * wins", {
     "OLD / 4": "constant factor",
     "dy[:, :, :, None] * xp.ones(wins.shape)": "only some elements",
