@@ -8,7 +8,7 @@ from minidl.backend import backend_name, kind_of, xp
 from minidl.core import Layer, features_seem_in_front
 from minidl.errors import ShapeError, UserError, suspect
 from minidl.parallel import filled_in_slices, in_slices
-from minidl.state import read_state, save, state_of, take_over
+from minidl.state import check_finite_state, read_state, save, state_of, take_over
 from minidl.summary import summary
 
 
@@ -83,14 +83,24 @@ class Container(Layer):
         self.require_built()
         take_over(self, state)
 
-    def save(self, path):
-        """Write the state to an .npz file: the whole file or nothing, so a full disk cannot leave half of one."""
-        self.require_built()
-        save(self, path)
+    def save(self, path, finite=True):
+        """Write the state to an .npz file: the whole file or nothing, so a full disk cannot leave half of one.
 
-    def load(self, path):
-        """Take over the state that `save` wrote to `path`."""
-        self.load_state_dict(read_state(path))
+        finite: refuse a model that has NaN or infinite numbers
+        """
+        self.require_built()
+        save(self, path, finite)
+
+    def load(self, path, finite=True):
+        """Take over the state that `save` wrote to `path`. The layers must be the same, in the same order.
+
+        finite: refuse a file that has NaN or infinite numbers
+        """
+        self.require_built()
+        state = read_state(path)
+        if finite:
+            check_finite_state(state, path, "was not loaded. To load it as it is: model.load(path, finite=False)")
+        self.load_state_dict(state)
 
 
 class Sequential(Container):

@@ -9,6 +9,9 @@ from minidl.backend import to_cpu, xp
 from minidl.errors import DataError, ShapeError, UserError
 from minidl.files import written_whole
 
+LAYERS = "__layers__"       # what a model file calls the architecture, among its arrays
+BOMB = 100                  # no model is so many times larger than its file
+
 
 def named_arrays(layer, prefix=""):
     """(name, array) of each parameter and each running statistic of a layer and of all layers inside it."""
@@ -27,8 +30,18 @@ def state_of(model):
     return {name: to_cpu(array).copy() for name, array in named_arrays(model)}
 
 
+def architecture(model):
+    """What the model consists of, a line for each layer: "relu_1: ReLU()". Dropout is left out: it has no weights, and
+    a trained model does without."""
+    if not hasattr(model, "walk"):
+        return [type(model).__name__]
+    layers = [layer for layer in model.walk() if not layer.sublayers() and type(layer).__name__ != "Dropout"]
+    return [layer.label() for layer in layers]
+
+
 def take_over(model, state):
-    """Copy the arrays of a state into the model. Names and shapes must match; otherwise nothing is changed."""
+    """Copy the arrays of a state into the model. Names, shapes and, as far as the state tells them, the layers must
+    match; otherwise nothing is changed."""
     if isinstance(state, (str, os.PathLike)):
         raise UserError(f"load_state_dict: expected the arrays by name, as state_dict() returns them, got "
                         f"{os.fspath(state)!r}. A file is read by model.load({os.fspath(state)!r})")
@@ -36,7 +49,8 @@ def take_over(model, state):
         cure = f"Pass those of the other model: {'its' if hasattr(state, 'state_dict') else 'other_model'}.state_dict()"
         raise UserError(f"load_state_dict: expected the arrays by name, as state_dict() returns them, got "
                         f"{described(state)}. {cure}")
-    arrays = dict(named_arrays(model))
+    arrays, state = dict(named_arrays(model)), {name: state[name] for name in state.keys()}
+    layers = state.pop(LAYERS, None)
     if missing := [name for name in arrays if name not in state]:
         raise UserError(f"load_state_dict: {missing[0]!r} is missing ({len(missing)} in all). Was the state saved "
                         f"from the same architecture?")
@@ -50,19 +64,41 @@ def take_over(model, state):
         if array.shape != state[name].shape:
             raise ShapeError(f"load_state_dict: {name} has shape {array.shape} in this model, "
                              f"{state[name].shape} in the state. Was it saved from the same architecture?")
+    if layers is not None:
+        check_same_layers(list(map(str, layers)), architecture(model))
     for name, array in arrays.items():
         array[...] = xp.asarray(state[name]).astype(array.dtype)
 
 
-def save(model, path):
+def check_same_layers(there, here):
+    """Raise an error that names the first layer which differs between a file's architecture and the model's."""
+    if there != here:
+        there, here = next(((a, b) for a, b in zip(there, here, strict=False) if a != b),
+                           (f"{len(there)} layers", f"{len(here)} layers"))
+        raise UserError(f"load: the state is of a model that has {there} where this one has {here}. Build the same "
+                        f"model first, or take the arrays over without their entry {LAYERS!r}, by load_state_dict")
+
+
+def save(model, path, finite=True):
     """Write the state to an .npz file: the whole file or nothing, so a full disk cannot leave half of one."""
-    state = state_of(model)
-    with written_whole(checked_path(path, "save"), "the model") as file:
-        np.savez(file, **state)
+    path, state = checked_path(path, "save"), state_of(model)
+    if finite:
+        check_finite_state(state, path, "was not saved. To save it as it is: model.save(path, finite=False)")
+    with written_whole(path, "the model") as file:
+        np.savez(file, **state, **{LAYERS: np.array(architecture(model))})
+
+
+def check_finite_state(state, path, consequence):
+    """Raise an error that names the first array of the state that has NaN or infinite numbers."""
+    for name, array in state.items():
+        wrong = int(array.size - np.isfinite(array).sum()) if array.dtype.kind == "f" else 0
+        if wrong:
+            raise DataError(f"{path}: {name} of the model holds {wrong} numbers that are NaN or infinite; it "
+                            f"{consequence}")
 
 
 def read_state(path):
-    """The state in the .npz file that `save` wrote."""
+    """The arrays in the .npz file that `save` wrote."""
     name = checked_path(path, "load")
     try:
         with open(name, "rb") as file:
@@ -88,6 +124,8 @@ def arrays_of_file(file):
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
         members = archive.zip.namelist()
+        if sum(member.file_size for member in archive.zip.infolist()) > BOMB * os.fstat(file.fileno()).st_size:
+            raise DataError(f"one that would unpack to more than {BOMB} times its size")
         if any(not member.endswith(".npy") for member in members):
             raise DataError("a zip archive of another program, such as PyTorch")
         for member in members:

@@ -1,5 +1,8 @@
-"""Tables of text: columns under each other, for the summary of a network, the claims of a lesson, the benchmarks."""
+"""Text for terminals: tables, for the summary of a network, the claims of a lesson, the benchmarks; a line that is
+drawn over again while something runs; times in words."""
 
+import shutil
+import sys
 import textwrap
 
 
@@ -35,3 +38,64 @@ def _block(row, widths, right):
         lines.append("  ".join(f"{part:{'>' if column in right else '<'}{width}}"
                                for column, (part, width) in enumerate(zip(parts, widths, strict=True))).rstrip())
     return lines
+
+
+# ------------------------------------------------------------------------------------------------------- status line
+
+class StatusLine:
+    """One line at the bottom of the terminal, which `show` draws over again; what is printed appears above it.
+
+        with StatusLine() as line:
+            line.show("3 of 8")
+
+    It is drawn on stderr where that is a terminal, and nowhere else. wanted: False for none at all
+    """
+
+    def __init__(self, wanted=True):
+        self.active, self.shown, self.stdout = False, "", None
+        self.wanted = wanted and not isinstance(sys.stdout, StatusLine) and sys.stderr.isatty()
+
+    def __enter__(self):
+        if self.wanted:
+            self.stdout, sys.stdout, self.active = sys.stdout, self, True
+        return self
+
+    def __exit__(self, *error):
+        self.clear()
+        if sys.stdout is self:
+            sys.stdout = self.stdout
+        self.active = False
+
+    def show(self, text):
+        if self.active:
+            self.shown = text[:shutil.get_terminal_size().columns - 1]
+            sys.stderr.write(f"\r\x1b[K{self.shown}")
+            sys.stderr.flush()
+
+    def clear(self):
+        if self.shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self.shown = ""
+
+    # -- in place of sys.stdout
+
+    def write(self, text):
+        text_below, _ = self.shown, self.clear()
+        count = self.stdout.write(text)
+        if text.endswith("\n"):
+            self.stdout.flush()
+            if text_below:
+                self.show(text_below)
+        return count
+
+    def __getattr__(self, name):
+        return getattr(self.stdout, name)
+
+
+def in_words(seconds):
+    """A time as people say it: 40 s, 3 min, 2 h 5 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -599,8 +599,9 @@ def test_a_save_that_fails_leaves_the_file_before(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DataError) as caught:
         model().save(path)
+    assert_says(caught, f"{path}: the model cannot be saved (No space left on device)", "a file that was there before")
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]
 

@@ -77,11 +77,12 @@ def waits_of_fit(network, batches, make=AdaGrad, **options):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_step_of_fit_waits_for_nothing(gpu, network):
-    """An epoch of five batches waits as often as one of two: for its numbers at the end, and never in between."""
+    """An epoch of five batches waits as often as one of two: for its numbers at the end, and never in between (but once
+    in LOOK_EVERY steps, for the look for NaN)."""
     options = {"augment": AUGMENT, "schedule": Cosine(0.01), "make": OPTIMIZERS["all at once"]}
     two, five = (waits_of_fit(network, batches, **options) for batches in (2, 5))
     assert five == two, f"steps wait for {five - two}"
-    assert five.total() <= 3, f"an epoch waits for {five}"
+    assert five.total() <= 4, f"an epoch waits for {five}"
 
 
 @pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(label_smoothing=0.1), MeanSquaredError()],

@@ -74,6 +74,9 @@ class BatchNorm(Layer):
         # gamma / std * (dy - average of dy - xhat * average of dy * xhat)
         return detrended(dy, x, mean, dbeta / n, dgamma / (n * std), self.gamma.data / std)
 
+    def __repr__(self):
+        return f"BatchNorm({eps_argument(self.eps)})"
+
 
 class LayerNorm(Layer):
     """Normalise the features of every image, or of every place in an image, by themselves; then scale and shift them.
@@ -134,6 +137,14 @@ class LayerNorm(Layer):
         self.beta.grad[...] = dbeta                                              # (C,)
         self.gamma.grad[...] = dgamma
         return dx
+
+    def __repr__(self):
+        return f"LayerNorm({eps_argument(self.eps)})"
+
+
+def eps_argument(eps):
+    """As the code would write it, where it is not the usual one."""
+    return "" if eps == 1e-5 else f"eps={eps:g}"
 
 
 def not_features(value, what):

@@ -11,8 +11,10 @@ import minidl
 from minidl import backend, terminal
 from minidl.datasets import Standardize, load, scale_to_unit
 from minidl.lesson.claims import Claims
-from minidl.lesson.progress import Bar, in_words
+from minidl.lesson.progress import Bar
 from minidl.lesson.record import Record
+from minidl.text import in_words
+from minidl.training.interruption import ctrl_c_ends_all
 
 
 class Lesson:
@@ -87,7 +89,8 @@ class Lesson:
     def running(self):
         """The block where the time goes. Ctrl-C ends it; the rest of the lesson then shows what there is so far."""
         try:
-            yield
+            with ctrl_c_ends_all():
+                yield
         except KeyboardInterrupt:
             self.interrupted = True
             print("\nstopped: pictures and claims of what there is so far")
@@ -102,13 +105,10 @@ class Lesson:
         items = list(axes[0]) if len(axes) == 1 else list(itertools.product(*axes))
         if self.interrupted:
             items = []
-        bar = Bar(len(items))
-        try:
+        with Bar(len(items)) as bar:
             for item in items:
                 yield item
                 bar.advance()
-        finally:
-            bar.end()
 
     def save(self, figure, name):
         """Save a figure as a PNG and say where; a notebook shows that PNG below the cell."""

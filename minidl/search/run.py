@@ -20,6 +20,7 @@ from minidl.errors import DataError, SuspiciousWarning, UserError
 from minidl.parallel import under_debugger
 from minidl.search.ranges import RESERVED, as_ranges, points_of
 from minidl.search.results import Results, Trial, read_trials, write_trials
+from minidl.training.interruption import ctrl_c_ends_all
 
 
 def search(train, settings, trials, seed=0, csv=None, jobs=None, report=print):
@@ -162,7 +163,7 @@ _alone = threading.RLock()    # one trial at a time in a process, whose trials s
 
 def attempt(train, plan, library, number_type, thread_count):
     """Run one trial, in whatever process this is: the Trial with its results, or with its error."""
-    with _alone, _computing(library, number_type, thread_count, plan.seed):
+    with _alone, ctrl_c_ends_all(), _computing(library, number_type, thread_count, plan.seed):
         try:
             return replace(plan, results=_checked(train(dict(plan.settings), plan.seed), plan.settings))
         except Exception as error:

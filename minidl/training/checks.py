@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.arguments import described, example_for
+from minidl.arguments import described, example_for, in_range
 from minidl.backend import asarray, kind_of, memory_for, xp
 from minidl.errors import ShapeError, UserError
 from minidl.losses import MeanSquaredError, check_labels, check_range, check_target, lowest_and_highest
@@ -74,6 +74,20 @@ def cure(name, thing):
     return ""
 
 
+def check_callbacks(callbacks):
+    """The callbacks as a list, after checking that each can be called."""
+    if callable(callbacks) and not isinstance(callbacks, type):
+        raise UserError(f"fit: callbacks is {described(callbacks)}; expected a list of functions of the run. Write "
+                        f"callbacks=[...] around it")
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise UserError(f"fit: callbacks holds the class {callback.__name__}; make one: {callback.__name__}(...)")
+        if not callable(callback):
+            raise UserError(f"fit: callbacks holds {described(callback)}; expected functions of the run, which are "
+                            f"called after every epoch")
+    return list(callbacks)
+
+
 def check_training(model, optimizer):
     """Raise an error unless the optimizer trains this model, which must be built."""
     if hasattr(model, "require_built"):
@@ -133,6 +147,18 @@ def pair_to_test(test):
     if not isinstance(test, (tuple, list)) or len(test) != 2:
         raise UserError(f"fit: test is {described(test)}; expected a pair, test=(x_test, y_test)")
     return test
+
+
+def set_apart(share, x, y):
+    """x and y without a share of their rows, drawn at random, always the same ones, and these: x, y, x', y'."""
+    share = in_range(share, "fit: validation", 0, 1)
+    count = round(share * len(x))
+    if not 0 < count < len(x):
+        raise UserError(f"fit: validation={share:g} of {len(x)} images is {count}; expected at least one to train and "
+                        f"one to validate. Take another share, such as 0.1")
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(x))
+    kept, apart = (xp.asarray(np.sort(rows)) for rows in (order[count:], order[:count]))
+    return x[kept], y[kept], x[apart], y[apart]
 
 
 def check_alike(x, x_test):
@@ -211,8 +237,8 @@ def check_input(who, model, images):
         model.check(images)
 
 
-def check_rate(lr):
-    """Raise an error unless a schedule's first value is a learning rate."""
+def check_rate(lr, progress):
+    """Raise an error unless what a schedule returned is a learning rate."""
     if not isinstance(lr, (int, float, np.number)) or not lr >= 0 or not isfinite(lr):
-        raise UserError(f"fit: schedule returned {lr!r} for progress 0; expected a learning rate, a number of "
-                        f"at least 0")
+        raise UserError(f"fit: schedule returned {lr!r} for progress {progress:.3g}; expected a learning rate, a "
+                        f"number of at least 0")

@@ -2,14 +2,16 @@
 
 import contextlib
 import time
-from math import ceil, isfinite
+from math import ceil, nan
 
 from minidl.arguments import positive_integer
 from minidl.backend import draw_permutation, memory_for
 from minidl.errors import suspect
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.training.checkpoint import Checkpoints
 from minidl.training.checks import (
     check_alike,
+    check_callbacks,
     check_changed,
     check_input,
     check_parts,
@@ -17,16 +19,30 @@ from minidl.training.checks import (
     check_training,
     checked_data,
     pair_to_test,
+    set_apart,
 )
 from minidl.training.doubts import doubt_guessing, doubt_inputs, doubt_last_layer, doubt_loss
 from minidl.training.evaluation import evaluation, smaller_batch
 from minidl.training.history import History
+from minidl.training.interruption import Interruption
+from minidl.training.live import LiveLine
+from minidl.training.numbers import LOOK_EVERY, all_finite, first_bad_number
+from minidl.training.snapshot import Snapshot
 
 
 class Run:
-    """One training: what it works on, how far it is, what it has seen. The arguments are those of `fit`."""
+    """One training: what it works on, how far it is, what it has seen. The arguments are those of `fit`.
 
-    def __init__(self, model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment):
+    What callbacks may read: model, optimizer, loss, history; epoch and step, how many are finished, of `epochs` and
+    `steps`. `stop(reason)` ends the training.
+    """
+
+    # what changes while it trains, see `snapshot`: numbers; an array or None
+    COUNTED = ("step", "epoch", "place", "watching", "best")
+    SUMMED = ("order", "total", "right")
+
+    def __init__(self, model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment,
+                 validation, callbacks):
         check_parts("fit", model=model, optimizer=optimizer, loss=loss, schedule=schedule, augment=augment,
                     prepare=prepare, report=report)
         check_training(model, optimizer)
@@ -34,51 +50,78 @@ class Run:
         self.loss = SoftmaxCrossEntropy() if loss is None else loss
         self.epochs = positive_integer(epochs, "epochs")
         self.batch_size = positive_integer(batch_size, "batch_size")
-        self.prepare, self.report = prepare, report
+        self.prepare, self.report, self.callbacks = prepare, report, check_callbacks(callbacks)
         self.x, self.y = checked_data("fit", model, x, y, self.loss)
         self.classifies = self.y.dtype.kind in "iu" and self.y.ndim == 1     # otherwise numbers to predict: no accuracy
-        self.test = None if test is None else checked_data("fit, test", model, *pair_to_test(test), self.loss)
-        if self.test:
-            check_alike(self.x, self.test[0])
+        self.looks = {}     # what the model is evaluated on after every epoch
+        if validation is not None:
+            self.x, self.y, *self.looks["validation"] = set_apart(validation, self.x, self.y)
+        if test is not None:
+            self.looks["test"] = checked_data("fit, test", model, *pair_to_test(test), self.loss)
+            check_alike(self.x, self.looks["test"][0])
         doubt_last_layer(model, self.loss)
-        self.step, self.steps = 0, self.epochs * ceil(len(self.x) / self.batch_size)
-        self.history, self.watching = History(), True
+        self.step = self.epoch = self.place = 0     # finished steps and epochs; images of the epoch under way
+        self.steps = self.epochs * ceil(len(self.x) / self.batch_size)
+        self.order = None       # of the images in the epoch under way
+        self.total = self.right = 0     # over the epoch under way: losses, hits
+        self.history, self.watching, self.best = History(), True, None
+        self.stopped, self.input_checked = "", False
+        self.epoch_began = time.perf_counter()
 
     @contextlib.contextmanager
-    def training(self):
-        """Inside the block, the model's backward leaves out the gradient of the images, which nobody trains."""
+    def training(self, checkpoint=None, resume=False):
+        """Inside the block, the model's backward leaves out the gradient of the images, which nobody trains; Ctrl-C
+        waits for the end of a step; and `checkpoint` gets the state."""
+        self.checkpoints = Checkpoints(self, checkpoint, resume)
         before = getattr(self.model, "input_gradient", True)
         self.model.input_gradient = False
+        self.last_finite = Snapshot(self)
+        self.interruption, self.live = Interruption(terminate=checkpoint is not None), LiveLine(self)
         try:
-            with memory_for(f"fit: a batch of {self.batch_size}", smaller_batch(self.batch_size)):
+            with memory_for(f"fit: a batch of {self.batch_size}", smaller_batch(self.batch_size)), \
+                    self.interruption, self.live:
                 yield
+                self.end()
         finally:
             self.model.input_gradient = before
+            for callback in self.callbacks:
+                if hasattr(callback, "finish"):
+                    callback.finish(self)
+        self.interruption.pass_on()
+
+    # ------------------------------------------------------------------------------------------------------ batches
 
     def batches(self):
-        """(images, labels) of one step after the other, until the last epoch, or until the loss is NaN or infinite."""
-        for _ in range(self.epochs):
-            self.start, self.total, self.right = time.perf_counter(), 0, 0
+        """(images, labels) of one step after the other, until the last epoch, or until something stops the training."""
+        while self.epoch < self.epochs and not self.stopped:
+            if self.order is None:
+                self.begin_epoch()
             self.model.train()
-            order = draw_permutation(len(self.x))
-            for first in range(0, len(self.x), self.batch_size):
-                rows = order[first:first + self.batch_size]
-                images = self.images(rows)
-                if self.schedule is not None:
-                    self.optimizer.lr = self.rate()
-                yield images, self.y[rows]
-            self.end_epoch()
-            if not isfinite(self.history.loss[-1]):
-                words = "the loss is NaN or infinite: training stopped. Try a smaller learning rate"
-                if self.report:
-                    self.report(words)
-                else:
-                    suspect(f"fit: {words}")
-                return
+            while self.place < len(self.x) and not self.stopped:
+                yield self.batch()
+            if self.place == len(self.x):
+                self.end_epoch()
+
+    def begin_epoch(self):
+        self.epoch_began, self.total, self.right = time.perf_counter(), 0, 0
+        self.order = draw_permutation(len(self.x))
+        self.last_finite.take()
+
+    def rows(self):
+        """Those of x and y in the next batch."""
+        return self.order[self.place:self.place + self.batch_size]
+
+    def batch(self):
+        """(images, labels) of the next step, with the learning rate set for it."""
+        rows = self.rows()
+        images = self.images(rows)
+        if self.schedule is not None:
+            self.optimizer.lr = self.rate()
+        return images, self.y[rows]
 
     def images(self, rows):
-        """The model's input, from these rows of x; that of the first step is looked at."""
-        images, first = self.x[rows], self.step == 0
+        """The model's input, from these rows of x; the first one is checked."""
+        images, first = self.x[rows], not self.input_checked
         for name, change in (("augment", self.augment), ("prepare", self.prepare)):
             if change is not None:
                 images = change(images)
@@ -87,49 +130,103 @@ class Run:
         if first:
             check_input("fit", self.model, images)
             doubt_inputs(self.model, images)
+            self.input_checked = True
         return images
 
     def rate(self):
         """The learning rate of the schedule for the next step."""
-        lr = self.schedule(self.step / self.steps)
-        if self.step == 0:
-            check_rate(lr)
+        progress = self.step / self.steps
+        lr = self.schedule(progress)
+        check_rate(lr, progress)
         return lr
 
+    # -------------------------------------------------------------------------------------------- after every step
+
     def after_step(self, value, scores, labels):
-        """Count one step. value: its loss, which stays on the device: nothing waits for a GPU here."""
+        """Count one step. value: its loss, which stays on the device: a GPU is waited for once in LOOK_EVERY steps."""
+        self.count_step(value, scores, labels)
+        for callback in self.callbacks:
+            if getattr(callback, "each_step", False):
+                callback(self)
+        if self.step - self.last_finite.facts["step"] >= LOOK_EVERY or self.place == len(self.x):
+            self.look_at_numbers()
+        if self.interruption.asked is not None and not self.stopped:
+            self.stopped = f"stopped {self.interruption.words()} after step {self.step} of {self.steps}"
+        self.checkpoints.save_in_time()
+        self.live.draw()
+
+    def count_step(self, value, scores, labels):
         self.total += value * len(labels)
         if self.classifies:
             self.right += (scores.argmax(axis=1) == labels).sum()
             self.classes = scores.shape[1]
         self.step += 1
+        self.place += len(labels)
+
+    def look_at_numbers(self):
+        """Stop where one is NaN or infinite, with the numbers of the last look, which were all finite."""
+        if all_finite(self):
+            self.last_finite.take()
+            return
+        self.last_finite.restore()
+        words = first_bad_number(self)
+        self.last_finite.restore()
+        self.checkpoints.keep()
+        for name, numbers in vars(self.history).items():
+            if isinstance(numbers, list) and (numbers or name in ("loss", "accuracy", "seconds")):
+                numbers.append(nan)
+        words = f"training stopped: {words}. The model has its numbers of step {self.step} again, all finite"
+        self.stop(words)
+        if not self.report:
+            suspect(f"fit: {words}")
+
+    def stop(self, reason):
+        """End the training after this step, or after this epoch where one has just ended. reason: a sentence."""
+        self.stopped = self.history.stopped = reason
+        self.say(reason)
+
+    def end(self):
+        """After the last step, or after the one at which Ctrl-C asked for an end, which a checkpoint does not remember:
+        resumed, the training goes on."""
+        if self.order is not None:
+            self.checkpoints.save()
+        if self.stopped != self.history.stopped:
+            self.stop(self.stopped + self.checkpoints.cure())
+
+    # ------------------------------------------------------------------------------------------- after every epoch
 
     def end_epoch(self):
         """Note the averages of the epoch, evaluate, report."""
         history = self.history
         history.loss.append(float(self.total) / len(self.x))
-        if hasattr(self.schedule, "observe"):
-            self.schedule.observe(history.loss[-1])
         if self.classifies:
             history.accuracy.append(float(self.right) / len(self.x))
-        if self.test:
-            self.look_at_test()
-        history.seconds.append(time.perf_counter() - self.start)
+        for name, (x, y) in self.looks.items():
+            found = evaluation(f"fit, {name}", self.model, x, y, prepare=self.prepare, loss=self.loss)
+            getattr(history, f"{name}_loss").append(found.loss)
+            if self.classifies:
+                getattr(history, f"{name}_accuracy").append(found.accuracy)
+        if hasattr(self.optimizer, "lr"):
+            history.learning_rate.append(float(self.optimizer.lr))
+        if hasattr(self.schedule, "observe"):
+            self.schedule.observe(history.loss[-1])
+        history.seconds.append(time.perf_counter() - self.epoch_began)
+        self.epoch, self.order, self.place = self.epoch + 1, None, 0
         self.say(history.line())
-        if self.watching:     # until the first warning
-            guessing = isinstance(self.loss, SoftmaxCrossEntropy) and \
-                doubt_guessing(history, self.classes, len(self.x), self.step)
-            self.watching = not (guessing or doubt_loss(history, self.y))
+        self.look_for_doubts()
+        for callback in self.callbacks:
+            if not getattr(callback, "each_step", False):
+                callback(self)
+        self.checkpoints.save_epoch()
 
-    def look_at_test(self):
-        """Note how well the model does on the test data: the accuracy, or the loss where numbers are predicted."""
-        loss = None if self.classifies else self.loss
-        found = evaluation("fit, test", self.model, *self.test, prepare=self.prepare, loss=loss)
-        if self.classifies:
-            self.history.test_accuracy.append(found.accuracy)
-        else:
-            self.history.test_loss.append(found.loss)
+    def look_for_doubts(self):
+        """Warn once of a network that guesses, or of a loss that has grown beyond all bounds."""
+        if self.watching:
+            guessing = isinstance(self.loss, SoftmaxCrossEntropy) and \
+                doubt_guessing(self.history, self.classes, len(self.x), self.step)
+            self.watching = not (guessing or doubt_loss(self.history, self.y))
 
     def say(self, line):
         if self.report:
+            self.live.clear()
             self.report(line)
