@@ -39,8 +39,9 @@ def test_fit_learns_what_can_be_learned():
     history = fit(model, SGD(model.parameters(), lr=0.2), x, LABELS, epochs=8, batch_size=7, test=(x[:30], LABELS[:30]),
                   report=lines.append)
     assert isinstance(history, History)
-    assert {name: len(column) for name, column in vars(history).items()} == \
-        {"loss": 8, "accuracy": 8, "test_accuracy": 8, "test_loss": 0, "seconds": 8}
+    assert {name: len(column) for name, column in vars(history).items()} == {
+        "loss": 8, "accuracy": 8, "validation_loss": 0, "validation_accuracy": 0, "test_loss": 0, "test_accuracy": 8,
+        "learning_rate": 0, "seconds": 8, "stopped": 0}
     assert history.accuracy[-1] == history.test_accuracy[-1] == 1
     assert history.loss[-1] < 0.2 < history.loss[0]
     assert all(seconds > 0 for seconds in history.seconds)

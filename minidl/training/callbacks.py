@@ -57,7 +57,8 @@ class EarlyStopping:
             direction = "risen" if name.endswith("accuracy") else "fallen"
             by = f" by more than {self.least_change:g}" if self.least_change else ""
             best = f"the best was {self.value:.4g}, of epoch {self.epoch}" if self.epoch else "it never was finite"
-            run.stop(f"{name.replace('_', ' ')} has not {direction}{by} for {counted(self.patience, 'epoch')}: {best}")
+            run.stop(f"stopped early: the {name.replace('_', ' ')} has not {direction}{by} for "
+                     f"{counted(self.patience, 'epoch')}; {best}")
 
 
 class BestWeights:
@@ -131,8 +132,9 @@ class Log:
             self.write(run.history, run.epoch)
         except (OSError, DataError) as reason:
             if not self.warned:
-                suspect(f"{self.path}: the log of epoch {run.epoch} cannot be written ({reason}). The training goes "
-                        f"on, and the log will catch up after the next epoch. Has the disk space?")
+                words = getattr(reason.__cause__ or reason, "strerror", None) or reason
+                suspect(f"{self.path}: the log of epoch {run.epoch} cannot be written ({words}). The training goes on, "
+                        f"and the log will catch up after the next epoch. Has the disk space?")
             self.warned = True
 
 

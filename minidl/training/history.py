@@ -37,19 +37,23 @@ class History:
     validation_accuracy: list = field(default_factory=list)
     test_loss: list = field(default_factory=list)
     test_accuracy: list = field(default_factory=list)
+    learning_rate: list = field(default_factory=list)  # at the end of the epoch
     seconds: list = field(default_factory=list)
-    learning_rate: list = field(default_factory=list)       # of the epoch's last step
+    stopped: str = ""   # why the training ended before its last epoch
 
     def line(self):
         """The last epoch in words."""
-        test = f"   test accuracy {self.test_accuracy[-1]:.4f}" if self.test_accuracy else \
-            f"   test loss {self.test_loss[-1]:.4f}" if self.test_loss else ""
-        accuracy = f"   accuracy {self.accuracy[-1]:.4f}" if self.accuracy else ""
-        return f"epoch {len(self.loss):3d}   loss {self.loss[-1]:.4f}{accuracy}{test}   {self.seconds[-1]:.1f} s"
+        parts = [f"epoch {len(self.loss):3d}", f"loss {self.loss[-1]:.4f}"]
+        parts += [f"accuracy {self.accuracy[-1]:.4f}"] if self.accuracy else []
+        for name in ("validation", "test"):
+            accuracy, loss = getattr(self, f"{name}_accuracy"), getattr(self, f"{name}_loss")
+            parts += [f"{name} accuracy {accuracy[-1]:.4f}"] if accuracy else \
+                [f"{name} loss {loss[-1]:.4f}"] if loss else []
+        return "   ".join([*parts, f"{self.seconds[-1]:.1f} s"])
 
     def measured(self):
-        """{name: list} of all that was measured. pandas.DataFrame(history.measured()) is a table of it."""
-        return {name: values for name, values in vars(self).items() if values}
+        """{name: list} of all numbers that were measured. pandas.DataFrame(history.measured()) is a table of it."""
+        return {name: values for name, values in vars(self).items() if values and name != "stopped"}
 
     def watched(self, watch=None):
         """The name of the list to go by: `watch`, or validation_loss, or else test_loss. UserError if it is empty."""

@@ -23,8 +23,8 @@ summary.proto:
 """
 
 import os
-import struct
 import time
+from struct import pack
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def tag_of(name):
 
 
 def event(step, content):
-    return struct.pack("<Bd", 1 * 8 + 1, time.time()) + integer(2, step) + content
+    return pack("<Bd", 1 * 8 + 1, time.time()) + integer(2, step) + content
 
 
 def integer(number, value):
@@ -111,13 +111,13 @@ def varint(value):
 
 
 def record(data):
-    length = struct.pack("<Q", len(data))
+    length = pack("<Q", len(data))
     return length + checksum(length) + data + checksum(data)
 
 
 def checksum(data):
     crc = crc32c(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    return pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def crc32c(data):
