@@ -122,7 +122,7 @@ class Log:
             raise UserError(f"{type(self).__name__}: expected a name such as {example!r}, got {described(path)}")
         self.path = os.fspath(path)
         try:
-            self.prepare()
+            self.make_place()
         except OSError as reason:
             raise DataError(f"{self.path}: the log cannot be written there ({reason.strerror}). May you write into "
                             f"that folder, and has the disk space?") from reason
@@ -161,7 +161,7 @@ class CsvLog(Log):
     def __init__(self, path):
         super().__init__(path, "runs/x/log.csv")
 
-    def prepare(self):
+    def make_place(self):
         make_folder(os.path.dirname(self.path) or ".")
         if os.path.exists(self.path):
             with open(self.path, "r+b") as file:

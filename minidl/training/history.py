@@ -53,7 +53,7 @@ class History:
 
     def measured(self):
         """{name: list} of all numbers that were measured. pandas.DataFrame(history.measured()) is a table of it."""
-        return {name: values for name, values in vars(self).items() if values and name != "stopped"}
+        return {name: values for name, values in vars(self).items() if values and isinstance(values, list)}
 
     def watched(self, watch=None):
         """The name of the list to go by: `watch`, or validation_loss, or else test_loss. UserError if it is empty."""

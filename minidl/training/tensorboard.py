@@ -47,7 +47,7 @@ class TensorBoardLog(Log):
     def __init__(self, folder):
         super().__init__(folder, "runs/x")
 
-    def prepare(self):
+    def make_place(self):
         make_folder(self.path)
 
     def write(self, history, epoch):
