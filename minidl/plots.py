@@ -106,6 +106,29 @@ def curves(panels, title, xlabel, ylabel, logarithmic=False, columns=4, limits=N
         return figure
 
 
+def epochs(panels, title):
+    """One panel per quantity, side by side, each with its own y axis; in it one line per label over epochs 1, 2, ...
+
+    panels: {"loss": {"training": [one number per epoch], "test": [...]}, "accuracy": {...}}
+    The same label has the same colour in all panels. Few epochs have a dot each.
+    """
+    labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
+    with canvas(1, len(panels), title, size=(6 * len(panels) + 1, 5.8)) as (figure, axes):
+        for axis, (name, lines) in zip(axes[0], panels.items(), strict=True):
+            for label, values in lines.items():
+                axis.plot(range(1, len(values) + 1), values, label=label, color=COLORS[labels.index(label)],
+                          marker="o" if len(values) <= 15 else None)
+            if missing := _not_drawn({label: (None, values) for label, values in lines.items()}, logarithmic=False):
+                axis.text(0.5, 0.5, missing, transform=axis.transAxes, ha="center", va="center",
+                          bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
+            axis.set(xlabel="epoch", ylabel=name)
+            axis.locator_params(axis="x", integer=True, nbins=8, min_n_ticks=1)
+        handles = {label: handle for axis in axes[0]
+                   for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+        return figure
+
+
 def _not_drawn(lines, logarithmic):
     """What a panel cannot draw of its lines, such as "exactly 0:\nzeros"."""
     found = {"exactly 0:": [label for label, (_, y) in lines.items() if logarithmic and not np.any(y)],

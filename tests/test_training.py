@@ -132,7 +132,8 @@ def test_a_loss_that_is_nan_stops_the_training():
     assert len(history.loss) == 1
     assert math.isnan(history.loss[0])
     assert lines == [history.stopped]
-    for words in ("training stopped: step 2 of 30 (epoch 1): ", "appeared in forward, in the output of dense_2: Dense(3)",
+    for words in ("training stopped: step 2 of 30 (epoch 1): ",
+                  "appeared in forward, in the output of dense_2: Dense(3)",
                   "Learning rate 1e+30", "Try a smaller learning rate", "its numbers of step 0 again"):
         assert words in lines[0]
 

@@ -4,6 +4,7 @@ import contextlib
 
 from minidl.arguments import in_range
 from minidl.backend import Kernel, on_gpu
+from minidl.errors import UserError
 from minidl.optimizers.flat import OnParameters
 from minidl.parallel import in_slices
 
@@ -20,7 +21,7 @@ class MovingAverage(OnParameters):
         average = decay * average + (1 - decay) * w    after every step; the first time, average = w
 
         average = MovingAverage(model.parameters())
-        ...                                            optimizer.step() and then average.update(), again and again
+        fit(model, optimizer, ..., callbacks=[average])     or, in a loop of one's own, average.update()
         with average.swapped_in():
             evaluate(model, x_test, y_test)
 
@@ -29,11 +30,19 @@ class MovingAverage(OnParameters):
     """
 
     remembered = ("average", "t")
+    each_step = True        # `fit` calls it after every step
 
     def __init__(self, parameters, decay=0.999):
         super().__init__(parameters)
         self.decay = in_range(decay, "MovingAverage decay", 0, 1)
         self.average, self.t = self.flat.data.copy(), 0
+
+    def __call__(self, run):
+        """What `fit` calls, with its run, after a step."""
+        if self.t == 0 and set(map(id, self.all_parameters)).isdisjoint(map(id, run.model.parameters())):
+            raise UserError("MovingAverage: expected the parameters of the model that is trained, got those of another "
+                            "one. Make it from model.parameters()")
+        self.update()
 
     def update(self):
         """Take the weights of this step into the average."""

@@ -6,8 +6,11 @@
                       optimizer.step()
 """
 
+from minidl.training.callbacks import BestWeights, CsvLog, EarlyStopping
 from minidl.training.evaluation import Evaluation, evaluate, evaluation_mode, predict, predict_classes
 from minidl.training.history import History
 from minidl.training.loop import fit
+from minidl.training.tensorboard import TensorBoardLog
 
-__all__ = ["Evaluation", "History", "evaluate", "evaluation_mode", "fit", "predict", "predict_classes"]
+__all__ = ["BestWeights", "CsvLog", "EarlyStopping", "Evaluation", "History", "TensorBoardLog", "evaluate",
+           "evaluation_mode", "fit", "predict", "predict_classes"]
