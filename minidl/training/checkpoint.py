@@ -88,8 +88,9 @@ class Checkpoints:
         try:
             save()
         except (DataError, OSError) as reason:
-            suspect(f"fit: {what} could not be saved ({getattr(reason, 'strerror', None) or reason}). The training "
-                    f"goes on, and the files from before are kept")
+            words = getattr(reason.__cause__ or reason, "strerror", None) or reason
+            suspect(f"fit: {what} could not be saved in {self.folder} ({words}). The training goes on, and the files "
+                    f"from before are kept")
 
     def cure(self):
         """The end of a sentence that says how to go on."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.arguments import positive_integer
 from minidl.backend import asarray, memory_for, on_cpu, to_cpu, xp
-from minidl.errors import ShapeError
+from minidl.errors import ShapeError, suspect
 from minidl.losses import check_labels, check_range, lowest_and_highest
 from minidl.training.checks import check_changed, check_input, check_parts, checked_data, numbers
 
@@ -73,6 +73,10 @@ def evaluate(model, x, y, batch_size=500, prepare=asarray, loss=None, confusion=
 def evaluation(who, model, x, y, batch_size=500, prepare=asarray, loss=None, confusion=False):
     """The Evaluation, from x and y that are checked and on the device that computes."""
     scores = all_scores(who, model, x, batch_size, prepare)
+    bad = len(scores) - int(xp.isfinite(scores.sum(axis=-1)).sum())
+    if bad:
+        suspect(f"{who}: {bad} of {len(scores)} images have scores that are NaN or infinite, which count as a class "
+                f"nonetheless. Does the model hold NaN, or is x not prepared as in training?")
     if loss is not None:
         loss = float(copy.copy(loss).forward(scores, y))      # a copy: what it keeps for backward belongs to a training
     if y.ndim != 1 or y.dtype.kind not in "iu":

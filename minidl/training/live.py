@@ -16,8 +16,12 @@ class LiveLine(StatusLine):
 
     def __init__(self, run):
         super().__init__(wanted=bool(run.report) and not under_debugger())
-        self.run, self.drawn = run, time.perf_counter()
-        self.began, self.first = self.drawn, run.step
+        self.run = run
+
+    def __enter__(self):
+        self.began, self.first = time.perf_counter(), self.run.step
+        self.drawn = self.began
+        return super().__enter__()
 
     def draw(self):
         """After a step. The loss is read here, which waits for a GPU, at most four times a second."""

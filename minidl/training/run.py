@@ -66,6 +66,7 @@ class Run:
         self.total = self.right = 0     # over the epoch under way: losses, hits
         self.history, self.watching, self.best = History(), True, None
         self.stopped, self.input_checked = "", False
+        self.live = LiveLine(self)
         self.epoch_began = time.perf_counter()
 
     @contextlib.contextmanager
@@ -76,7 +77,7 @@ class Run:
         before = getattr(self.model, "input_gradient", True)
         self.model.input_gradient = False
         self.last_finite = Snapshot(self)
-        self.interruption, self.live = Interruption(terminate=checkpoint is not None), LiveLine(self)
+        self.interruption = Interruption(terminate=checkpoint is not None)
         try:
             with memory_for(f"fit: a batch of {self.batch_size}", smaller_batch(self.batch_size)), \
                     self.interruption, self.live:
@@ -172,9 +173,9 @@ class Run:
         words = first_bad_number(self)
         self.last_finite.restore()
         self.checkpoints.keep()
-        for name, numbers in vars(self.history).items():
-            if isinstance(numbers, list) and (numbers or name in ("loss", "accuracy", "seconds")):
-                numbers.append(nan)
+        measured = set(self.history.measured()) | {"loss", "seconds"} | ({"accuracy"} if self.classifies else set())
+        for name in measured:
+            getattr(self.history, name).append(nan)
         words = f"training stopped: {words}. The model has its numbers of step {self.step} again, all finite"
         self.stop(words)
         if not self.report:
