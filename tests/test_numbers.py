@@ -76,8 +76,8 @@ def test_an_input_that_is_too_large_for_the_statistics():
     x = X.copy()
     x[17, 2] = 3e20
     found = train([BatchNorm(), Dense(3)], x)
-    assert "an infinite number appeared in forward, in the running_var of batchnorm_1: BatchNorm()," in \
-        found[1].stopped
+    words = "an infinite number appeared in forward, in the running_var of batchnorm_1: BatchNorm(),"
+    assert words in found[1].stopped
     assert "The largest input is 3e+20: scale the data" in found[1].stopped
     assert all(np.isfinite(array).all() for array in found[0].state_dict().values())
 
@@ -92,8 +92,8 @@ class Steep(Dense):
 
 
 def test_a_gradient_is_named():
-    assert_stopped(train([Flatten(), Dense(4), Steep(3)]), 1, "an infinite number appeared in backward, in the gradient "
-                   "of W of steep_1: Dense(3)")
+    assert_stopped(train([Flatten(), Dense(4), Steep(3)]), 1,
+                   "an infinite number appeared in backward, in the gradient of W of steep_1: Dense(3)")
 
 
 def test_the_optimizer_is_named():
