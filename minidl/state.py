@@ -49,7 +49,7 @@ def take_over(model, state):
         cure = f"Pass those of the other model: {'its' if hasattr(state, 'state_dict') else 'other_model'}.state_dict()"
         raise UserError(f"load_state_dict: expected the arrays by name, as state_dict() returns them, got "
                         f"{described(state)}. {cure}")
-    arrays, state = dict(named_arrays(model)), {name: state[name] for name in state.keys()}
+    arrays, state = dict(named_arrays(model)), {name: state[name] for name in state}
     layers = state.pop(LAYERS, None)
     if missing := [name for name in arrays if name not in state]:
         raise UserError(f"load_state_dict: {missing[0]!r} is missing ({len(missing)} in all). Was the state saved "
