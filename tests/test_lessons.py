@@ -252,10 +252,9 @@ def test_a_bar_makes_way_for_what_is_printed(monkeypatch):
     screen, before = Terminal(), sys.stdout
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(sys, "stdout", screen)
-    bar = Bar(2)
-    print("a line")
-    bar.advance()
-    bar.end()
+    with Bar(2) as bar:
+        print("a line")
+        bar.advance()
     assert sys.stdout is screen
     sys.stdout = before
     parts = screen.getvalue().split("\r\x1b[K")

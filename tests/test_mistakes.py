@@ -363,7 +363,7 @@ TRAINING = [
     error('fit(model, optimizer, x_train, y_train, epochs=1, prepare=scale, report="yes")',
           "report", "'yes'", "None|print"),
     error("Standardize(x_train / 255)", "uint8", "float64", r"load\(\)"),
-    warning("fit(model, SGD(model.parameters(), lr=1e6), x_train, y_train, epochs=3, prepare=scale, "
+    warning("fit(model, SGD(model.parameters(), lr=1e4), x_train, y_train, epochs=1, prepare=scale, "
             "batch_size=10)",
             "loss", "learning rate", "smaller"),
     warning("net = Sequential([Flatten(), Dense(3)], input_shape=(8, 8, 3))\n"

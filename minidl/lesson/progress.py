@@ -23,6 +23,8 @@ class Bar(StatusLine):
         self.draw()
 
     def draw(self):
+        if not self.active:
+            return
         left = (time.perf_counter() - self.started) / self.done * (self.total - self.done) if self.done else None
         words = f"{self.done} of {self.total}" + (f", about {in_words(left)} left" if left else "")
         width = max(5, min(40, shutil.get_terminal_size().columns - len(words) - 6))

@@ -43,12 +43,12 @@ class History:
 
     def line(self):
         """The last epoch in words."""
-        parts = [f"epoch {len(self.loss):3d}", f"loss {self.loss[-1]:.4f}"]
+        parts = [f"epoch {len(self.loss):3d}", f"loss {digits(self.loss[-1])}"]
         parts += [f"accuracy {self.accuracy[-1]:.4f}"] if self.accuracy else []
         for name in ("validation", "test"):
             accuracy, loss = getattr(self, f"{name}_accuracy"), getattr(self, f"{name}_loss")
             parts += [f"{name} accuracy {accuracy[-1]:.4f}"] if accuracy else \
-                [f"{name} loss {loss[-1]:.4f}"] if loss else []
+                [f"{name} loss {digits(loss[-1])}"] if loss else []
         return "   ".join([*parts, f"{self.seconds[-1]:.1f} s"])
 
     def measured(self):
@@ -98,6 +98,11 @@ class History:
         if path is not None:
             _save(figure, path)
         return figure
+
+
+def digits(loss):
+    """A loss in a line: with four decimals, where it is no number of astronomy."""
+    return f"{loss:.4f}" if not abs(loss) >= 1e6 else f"{loss:.4g}"
 
 
 def check_watch(watch):
