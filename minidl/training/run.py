@@ -38,7 +38,7 @@ class Run:
     """
 
     # what changes while it trains, see `snapshot`: numbers; an array or None
-    COUNTED = ("step", "epoch", "place", "watching", "best")
+    COUNTED = ("step", "epoch", "place", "watching", "best", "classes")
     SUMMED = ("order", "total", "right")
 
     def __init__(self, model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment,
@@ -65,7 +65,7 @@ class Run:
         self.order = None       # of the images in the epoch under way
         self.total = self.right = 0     # over the epoch under way: losses, hits
         self.history, self.watching, self.best = History(), True, None
-        self.stopped, self.input_checked = "", False
+        self.stopped, self.input_checked, self.classes = "", False, None
         self.live = LiveLine(self)
         self.epoch_began = time.perf_counter()
 
