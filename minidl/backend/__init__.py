@@ -29,4 +29,5 @@ from minidl.backend.pool import Job
 
 __all__ = ["BACKENDS", "Job", "Kernel", "address", "asarray", "backend_name", "device_facts", "draw_integers",
            "draw_key", "draw_normal", "draw_permutation", "draw_uniform", "float_type", "kind_of", "memory_for",
-           "on_cpu", "on_gpu", "precision", "random_state", "restore_random_state", "seed", "threads", "to_cpu", "use_library", "xp"]
+           "on_cpu", "on_gpu", "precision", "random_state", "restore_random_state", "seed", "threads", "to_cpu",
+           "use_library", "xp"]
