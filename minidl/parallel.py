@@ -101,9 +101,9 @@ def under_debugger():
 def workspace(name, shape, dtype):
     """An array for intermediate results, without values, that is reused by the next call with that name.
 
-    Each thread has its own, the largest that it has needed under each name: a few slices in all. The system hands out fresh memory page by page, which takes longer than filling it from
-    the cache; these pages are there already. The caller must be done with the array before anybody in the same thread
-    asks for the same name: use it within one slice.
+    Each thread has its own, for each name the largest that it needed so far: a few slices in all. The system hands out
+    fresh memory page by page, which takes longer than filling it from the cache; these pages are there already. The
+    caller must be done with the array before anybody in the same thread asks for the same name: use it in one slice.
     """
     if backend_name() == "cupy":
         return xp.empty(shape, dtype)  # CuPy keeps a pool of memory itself

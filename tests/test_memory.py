@@ -172,7 +172,7 @@ LONG = """
 
 
 def grown(code):
-    """How much more memory the process needed at its last note than at its first: MiB, objects that the collector knows."""
+    """How much more the process needs at its last note than at its first: MiB, objects that the collector knows."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(LONG) + textwrap.dedent(code)
                            + "\nprint(*(last - first for first, last in zip(highest[0], highest[-1])))"],
                           capture_output=True, text=True, timeout=500, check=False)
@@ -208,7 +208,7 @@ def test_20000_steps_leave_memory_flat():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no ru_maxrss there")
 def test_changing_threads_leaves_memory_flat():
-    """Helpers that end take their workspaces with them. (A ThreadPoolExecutor leaves a small cycle to the collector.)"""
+    """Helpers that end take their workspaces with them. (An executor itself leaves a small cycle to the collector.)"""
     mib, objects = grown("""
         for number in range(300):
             minidl.threads(1 + number % 4)
