@@ -402,6 +402,18 @@ def test_a_step_leaves_the_gradients_alone(name, monkeypatch):
         assert_same_bits(parameter.data, expected.data, f"{parameter.name} after three steps")
 
 
+@pytest.mark.parametrize(("gradient", "after"), [(lambda w: w, -1.0), (lambda w: w[:], -1.0), (lambda w: 0, 0.0),
+                                                 (lambda w: 3 * w, -3.0)])
+def test_a_penalty_of_one_s_own_may_give_back_what_it_got(gradient, after):
+    """w itself, or one number for all: neither is changed by the gradient that is added."""
+    W, b = weights()
+    W.data[...], b.data[...], W.grad[...], b.grad[...] = 1, 1, 1, 2
+    penalty = L2(1.0)
+    penalty.gradient = gradient
+    SGD([W, b], lr=1, penalty=penalty).step()
+    assert (W.data == after).all() and (b.data == -1).all(), "w - (1 + its penalty's gradient), b - 2"
+
+
 def test_averaged_weights_are_swapped_in_and_out():
     parameters = weights()
     average = MovingAverage(parameters, decay=0.5)

@@ -4,7 +4,7 @@ from minidl.arguments import in_range
 from minidl.backend import xp
 from minidl.errors import UserError
 from minidl.optimizers.flat import OnParameters
-from minidl.parallel import in_slices, workspace
+from minidl.parallel import in_slices
 
 
 class Optimizer(OnParameters):
@@ -63,15 +63,15 @@ class Optimizer(OnParameters):
 
     def gradient(self, decaying, w, g, shrink):
         """What the step goes by in this slice: g, clipped, and in its part `decaying` with the penalty's gradient."""
-        if shrink is None and self.penalty is None:
-            return g
-        total = workspace("total gradient", g.shape, g.dtype)
         if shrink is not None:
-            g = xp.multiply(g, shrink, out=total)
-        if self.penalty is not None:
-            xp.add(g[decaying], self.penalty.gradient(w[decaying]), out=total[decaying])
-            if g is not total:
-                total[decaying.stop:] = g[decaying.stop:]
+            g = g * shrink
+        if self.penalty is None or decaying.stop == 0:
+            return g
+        total = self.penalty.gradient(w)
+        if getattr(total, "base", w) is not None:       # not an array of its own, but w or one number for all
+            total = total + xp.zeros_like(w)
+        total[decaying] += g[decaying]
+        total[decaying.stop:] = g[decaying.stop:]       # in the memory of `total`, which is in the cache
         return total
 
     def decay_weights(self, decaying, w):
