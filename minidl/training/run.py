@@ -8,6 +8,7 @@ from minidl.arguments import positive_integer
 from minidl.backend import draw_permutation, memory_for
 from minidl.errors import suspect
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.schedules import watched
 from minidl.training.checks import (
     check_alike,
     check_changed,
@@ -108,12 +109,12 @@ class Run:
         """Note the averages of the epoch, evaluate, report."""
         history = self.history
         history.loss.append(float(self.total) / len(self.x))
-        if hasattr(self.schedule, "observe"):
-            self.schedule.observe(history.loss[-1])
         if self.classifies:
             history.accuracy.append(float(self.right) / len(self.x))
         if self.test:
             self.look_at_test()
+        if hasattr(self.schedule, "observe"):
+            self.schedule.observe(watched(self.schedule, history))
         history.seconds.append(time.perf_counter() - self.start)
         self.say(history.line())
         if self.watching:     # until the first warning
