@@ -136,7 +136,7 @@ def blas():
 def unknown_blas(name, version):
     """What to say of the library that NumPy was built with, where that version of threadpoolctl does not find it."""
     if not any(kind in name.lower() for kind in ("openblas", "mkl", "blis")):   # such as Apple's Accelerate
-        return f"{name}, whose threads are its own affair"
+        return f"{name}, which chooses its threads itself"
     if os.environ.get("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")) == "1":
         return f"{name}, 1 thread for each of minidl's, by OPENBLAS_NUM_THREADS or OMP_NUM_THREADS"
     raise UserError(f"threadpoolctl {version} does not know {name}, so nothing holds it to one thread for each of "

@@ -294,7 +294,7 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     assert lines["minidl"] == f"{minidl.__version__} in {ROOT / 'minidl'}"
     assert "matplotlib" in lines["packages"]
     assert lines["threads"].startswith("1 in use")
-    assert "1 thread for each of minidl's" in lines["BLAS"] or "its own affair" in lines["BLAS"]
+    assert "1 thread for each of minidl's" in lines["BLAS"] or "chooses its threads itself" in lines["BLAS"]
     assert lines["GPU"].startswith("not in use: ")
     there, missing = lines["data"].removeprefix(f"{tmp_path}: ").split(" (to download when asked for: ")
     assert {"shapes10", "mnist10k"} <= set(there.split(", "))
@@ -310,7 +310,7 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     ("scipy-openblas", {"OPENBLAS_NUM_THREADS": "2"}, 1, ["FAULT: threadpoolctl"]),
     ("scipy-openblas", {"OPENBLAS_NUM_THREADS": "1"}, 0, ["1 thread for each of minidl's"]),
     ("mkl-dynamic-lp64", {"OMP_NUM_THREADS": "1"}, 0, ["1 thread for each of minidl's"]),
-    ("accelerate", {}, 0, ["accelerate, whose threads are its own affair"])])
+    ("accelerate", {}, 0, ["accelerate, which chooses its threads itself"])])
 def test_doctor_names_a_blas_that_nothing_holds(name, environment, status, parts, capsys, monkeypatch):
     """threadpoolctl 3.1 to 3.4 finds no library where NumPy 2 computes with its OpenBLAS."""
     import threadpoolctl
