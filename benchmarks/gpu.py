@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
-from training_step import IMAGES, NETWORKS
+from training_step import IMAGES, NETWORKS, make_folder
 
 import minidl
 from minidl import parity
@@ -235,6 +235,7 @@ def main(arguments=None):
         minidl.use("cupy")
     except UserError as error:
         parser.exit(2, f"benchmarks/gpu.py: {error}\n")
+    make_folder(parser, chosen.out)
     result = {"date": date.today().isoformat(), "device": device_facts(), "versions": versions(), "networks": {}}
     differences = parity.compare(*((2, 200) if chosen.quick else ()))
     print(parity.as_text(differences))
@@ -251,7 +252,6 @@ def main(arguments=None):
             print(f"{network}, batch {batch}: measured", file=sys.stderr)
     minidl.use("numpy")
     print(report(result))
-    chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"written: {chosen.out}/gpu.json")
 

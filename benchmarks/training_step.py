@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -191,6 +192,17 @@ def chart(result, path):
         figure.savefig(path)
 
 
+def make_folder(parser, folder):
+    """Make the folder of --out and write into it, before anything is measured; end the program where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as reason:
+        parser.error(f"--out {folder}: no results can be saved there ({reason.strerror}). Name a folder that you may "
+                     f"write into")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
@@ -209,6 +221,7 @@ def main(arguments=None):
     if chosen.peak:
         print_peak(chosen.peak, networks[0], chosen.threads)
         return
+    make_folder(parser, chosen.out)
     result = {"threads": chosen.threads, "clock": chosen.clock, "numpy": np.__version__,
               "blas": os.environ.get("OPENBLAS_CORETYPE", "as OpenBLAS chooses"), "networks": {}}
     for network in networks:
@@ -225,7 +238,6 @@ def main(arguments=None):
                                                  for rival in RIVALS[:3] if rival in times}}
         print(f"{network} measured", file=sys.stderr)
     print(report(result))
-    chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "training_step.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     chart(result, chosen.out / "training_step.png")
     print(f"written: {chosen.out}/training_step.json and training_step.png")

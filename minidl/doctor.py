@@ -125,12 +125,23 @@ def blas():
     import threadpoolctl
     libraries = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
     if not libraries:
-        return ("not known to threadpoolctl, so minidl cannot hold it to one thread; if small networks are slow, start "
-                "with OPENBLAS_NUM_THREADS=1")
+        built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
+        return unknown_blas(built_with.get("blas", {}).get("name", "none"), threadpoolctl.__version__)
     return "; ".join(f"{library['internal_api']} {library['version']}, "
                      + (f"kernels for {library['architecture']}, " if library.get("architecture") else "")
                      + f"{library['num_threads']} thread{'s' * (library['num_threads'] > 1)} for each of minidl's"
                      for library in libraries)
+
+
+def unknown_blas(name, version):
+    """What to say of the library that NumPy was built with, where that version of threadpoolctl does not find it."""
+    if not any(kind in name.lower() for kind in ("openblas", "mkl", "blis")):   # such as Apple's Accelerate
+        return f"{name}, which chooses its threads itself"
+    if os.environ.get("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS")) == "1":
+        return f"{name}, 1 thread for each of minidl's, by OPENBLAS_NUM_THREADS or OMP_NUM_THREADS"
+    raise UserError(f"threadpoolctl {version} does not know {name}, so nothing holds it to one thread for each of "
+                    f"minidl's: a training step takes up to twice as long. Run:  {shlex.quote(sys.executable)} -m pip "
+                    f"install --upgrade threadpoolctl   (3.5 or newer), or start with OPENBLAS_NUM_THREADS=1")
 
 
 def known(wanted):

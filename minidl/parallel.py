@@ -9,13 +9,11 @@ whole batch.
 
 import sys
 import threading
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from math import ceil, prod
 
 import numpy as np
 
-from minidl.backend import backend_name, threads, xp
+from minidl.backend import Job, backend_name, threads, xp
 
 # A smaller slice would stay in a core's own cache, this one in that of all cores. But Python's lock changes hands at
 # every call of NumPy, and waking the thread that waits for it takes some 50 microseconds: a call should take longer.
@@ -27,7 +25,8 @@ def in_slices(work, count, item_bytes):
     """[work(rows) for each slice `rows` of range(count)], in order, computed on all threads.
 
     count: rows in the batch; item_bytes: bytes of intermediate arrays that one row needs. The slices depend on these
-    two alone, never on the number of threads, so everything rounds the same way on any machine.
+    two alone, never on the number of threads, so any number of threads gives the same bits. Another processor may round
+    otherwise: BLAS, the library of the matrix products, has kernels of its own for it.
     """
     return _map(work, _slices(count, item_bytes))
 
@@ -82,33 +81,8 @@ def _add(totals, parts):
 
 def _map(work, items):
     """[work(item) for each item]: the caller and threads from the pool take one item after the other."""
-    count = 1 if under_debugger() else threads()
-    if min(count, len(items)) <= 1:
-        return [work(item) for item in items]
-    results, waiting = [None] * len(items), deque(enumerate(items))
-
-    def take():
-        while True:
-            try:
-                k, item = waiting.popleft()
-            except IndexError:  # nothing is waiting any more
-                return
-            try:
-                results[k] = work(item)
-            except BaseException:
-                waiting.clear()  # nobody starts anything new
-                raise
-
-    if count not in _pools:
-        _pools[count] = ThreadPoolExecutor(count - 1, thread_name_prefix="minidl")
-    helpers = [_pools[count].submit(take) for _ in range(min(count, len(items)) - 1)]
-    try:
-        take()
-    finally:
-        for helper in helpers:
-            if not helper.cancel():  # it has begun
-                helper.result()
-    return results
+    count = min(1 if under_debugger() else threads(), len(items))
+    return Job(work, items).run(helpers=count - 1) if count > 1 else [work(item) for item in items]
 
 
 def under_debugger():
@@ -122,17 +96,14 @@ def under_debugger():
     return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
 
 
-_pools = {}
-
-
 # ------------------------------------------------------------------------------------------------- reused memory
 
 def workspace(name, shape, dtype):
     """An array for intermediate results, without values, that is reused by the next call with that name.
 
-    Each thread has its own. The system hands out fresh memory page by page, which takes longer than filling it from
-    the cache; these pages are there already. The caller must be done with the array before anybody in the same thread
-    asks for the same name: use it within one slice.
+    Each thread has its own, for each name the largest that it needed so far: a few slices in all. The system hands out
+    fresh memory page by page, which takes longer than filling it from the cache; these pages are there already. The
+    caller must be done with the array before anybody in the same thread asks for the same name: use it in one slice.
     """
     if backend_name() == "cupy":
         return xp.empty(shape, dtype)  # CuPy keeps a pool of memory itself

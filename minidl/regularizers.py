@@ -9,7 +9,7 @@ from minidl.backend import xp
 
 
 class Penalty:
-    """A function of every single weight, summed: `value` is the sum, `gradient` its derivative."""
+    """A function of every single weight, summed: `value` is the sum, `gradient` its derivative, as a new array."""
 
     def __init__(self, coefficient):
         self.coefficient = in_range(coefficient, f"{type(self).__name__} coefficient", 0, float("inf"))

@@ -93,6 +93,10 @@ class Triangular:
         return self.lr + (self.final - self.lr) * (progress - self.peak) / (1 - self.peak)
 
 
+WATCHED = {f"{of}{kind}": better for of in ("", "validation_", "test_")
+           for kind, better in (("loss", "lower"), ("accuracy", "higher"))}     # {name: which is better}
+
+
 class ReduceOnPlateau:
     """The same rate until the training stops getting better; then a lower one.
 
@@ -100,20 +104,31 @@ class ReduceOnPlateau:
                                            new best, lr = max(lr * factor, least)
 
     It goes by what it observes, not by progress. A loss counts as a new best if it is below (1 - threshold) times
-    the old one; with better="higher", for accuracies, if it is above (1 + threshold) times it. `fit` lets it observe
-    the training loss of the epoch. torch: ReduceLROnPlateau, which also ignores reductions by less than 1e-8.
+    the old one; with better="higher", for accuracies, if it is above (1 + threshold) times it.
+
+    watch: what `fit` lets it observe after an epoch, a name in its History: "loss" (of the training, the default),
+        "accuracy", "test_loss" or "test_accuracy". It decides which values are better
+    better: for values of your own, handed to `observe`; in `fit`, "higher" alone means watch="accuracy"
+
+    torch: ReduceLROnPlateau, which also ignores reductions by less than 1e-8.
     """
 
-    def __init__(self, lr, factor=0.1, patience=10, threshold=1e-4, least=0.0, better="lower"):
+    def __init__(self, lr, factor=0.1, patience=10, threshold=1e-4, least=0.0, better=None, watch=None):
         self.lr = in_range(lr, "ReduceOnPlateau lr", 0, inf)
         self.least = in_range(least, "ReduceOnPlateau least", 0, inf)
         self.factor = in_range(factor, "ReduceOnPlateau factor", 0, 1)
         self.patience = 0 if patience == 0 else positive_integer(patience, "ReduceOnPlateau patience")
         self.threshold = in_range(threshold, "ReduceOnPlateau threshold", 0, 1)
-        if better not in ("lower", "higher"):
+        if better not in ("lower", "higher", None):
             raise UserError(f"ReduceOnPlateau better={better!r}: expected \"lower\" or \"higher\"")
-        self.better = better
-        self.best, self.waiting = inf if better == "lower" else -inf, 0
+        self.watch = watch or ("accuracy" if better == "higher" else "loss")
+        if self.watch not in WATCHED:
+            raise UserError(f"ReduceOnPlateau watch={watch!r}: expected one of {', '.join(WATCHED)}")
+        self.better = better or WATCHED[self.watch]
+        if watch and self.better != WATCHED[watch]:
+            raise UserError(f"ReduceOnPlateau watch={watch!r}, better={better!r}: of a {watch.replace('_', ' ')}, the "
+                            f"{WATCHED[watch]} one is better. Leave better out")
+        self.best, self.waiting = inf if self.better == "lower" else -inf, 0
 
     def __call__(self, progress):
         return self.lr
@@ -132,4 +147,18 @@ class ReduceOnPlateau:
 
     def load_state_dict(self, state):
         """Take over a state_dict."""
-        self.lr, self.best, self.waiting = float(state["lr"]), float(state["best"]), int(state["waiting"])
+        lr = in_range(float(state["lr"]), "ReduceOnPlateau, state: lr", 0, inf)
+        self.lr, self.best, self.waiting = lr, float(state["best"]), int(state["waiting"])
+
+
+def watched(schedule, measured):
+    """The name of the number that a schedule with `observe` wants to be told after every epoch: its `watch`, or "loss".
+
+    measured: the names of what the training measures
+    """
+    name = getattr(schedule, "watch", "loss")
+    if name not in measured:
+        raise UserError(f"{type(schedule).__name__} watch={name!r}: this training has {', '.join(measured)}. What "
+                        f"begins with validation needs fit(..., validation=0.1), with test fit(..., test=(x_test, "
+                        f"y_test)), an accuracy needs labels of classes")
+    return name

@@ -53,7 +53,7 @@ class StatusLine:
 
     def __init__(self, wanted=True):
         self.active, self.shown, self.stdout = False, "", None
-        self.wanted = wanted and not isinstance(sys.stdout, StatusLine) and sys.stderr.isatty()
+        self.wanted = wanted and not isinstance(sys.stdout, StatusLine) and sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self):
         if self.wanted:

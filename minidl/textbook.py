@@ -8,7 +8,7 @@ override `forward` and `backward` alone; both forms are tested to be equal. Shap
 """
 
 import contextlib
-from math import inf, pi, prod, sqrt
+from math import inf, nan, pi, prod, sqrt
 
 from minidl import layers, losses, network
 from minidl.backend import asarray, draw_key, draw_permutation, xp
@@ -131,11 +131,12 @@ def conv2d_loops(x, W, b, stride=(1, 1), padding=(0, 0)):
 class MaxPool2D(layers.MaxPool2D):
     def forward(self, x):
         self.check(x)
-        columns = im2col(self.windows, x, border=-inf)                       # (N, OH, OW, KH, KW, C)
+        y = im2col(self.windows, x, border=-inf).max((3, 4))                 # (N, OH, OW, C)
+        columns = im2col(self.windows, x, border=nan)                        # NaN equals nothing, so padding never wins
         N, OH, OW, KH, KW, C = columns.shape
         columns = columns.reshape(N, OH, OW, KH * KW, C)                     # each window in reading order
-        self.saved = columns.argmax(axis=3)                                  # (N, OH, OW, C): the first of the largest
-        return columns.max(axis=3)                                           # (N, OH, OW, C)
+        self.saved = (columns == y[:, :, :, None]).argmax(axis=3)            # (N, OH, OW, C): the first of the largest
+        return y
 
     def backward(self, dy):
         self.check_gradient(dy)

@@ -1,5 +1,6 @@
 """The benchmark of a GPU, rehearsed on the stand-in: it runs to its end and writes what it promises."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import standin.faults
 
 import minidl
+import minidl.parity
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -58,6 +60,21 @@ def test_without_a_gpu_it_says_so(gpu, capsys):
         gpu.main(["--quick"])
     assert left.value.code == 2
     assert "no GPU is visible" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["training_step", "gpu"])
+def test_where_nothing_can_be_saved_nothing_is_measured(script, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module(script)
+    monkeypatch.setattr(module, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(minidl.parity, "compare", lambda *_: pytest.fail("compared"))
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "results"):
+        with standin.installed(), pytest.raises(SystemExit) as left:
+            module.main(["--quick", "--only", "mlp", "--out", str(place)])
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert f"--out {place}: no results can be saved there" in said and "Name a folder" in said
 
 
 @pytest.mark.parametrize(("flags", "text"), [(["--only", "lenet"], "no network lenet; there are mlp"),

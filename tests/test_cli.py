@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import standin.faults
 
@@ -293,13 +294,35 @@ def test_doctor(capsys, monkeypatch, tmp_path):
     assert lines["minidl"] == f"{minidl.__version__} in {ROOT / 'minidl'}"
     assert "matplotlib" in lines["packages"]
     assert lines["threads"].startswith("1 in use")
-    assert "1 thread for each of minidl's" in lines["BLAS"] or "OPENBLAS_NUM_THREADS=1" in lines["BLAS"]
+    assert "1 thread for each of minidl's" in lines["BLAS"] or "chooses its threads itself" in lines["BLAS"]
     assert lines["GPU"].startswith("not in use: ")
     there, missing = lines["data"].removeprefix(f"{tmp_path}: ").split(" (to download when asked for: ")
     assert {"shapes10", "mnist10k"} <= set(there.split(", "))
     assert missing.startswith("mnist,")
     assert "all well" in out
     assert minidl.backend_name() == "numpy"
+
+
+@pytest.mark.parametrize(("name", "environment", "status", "parts"), [
+    ("scipy-openblas", {}, 1, ["FAULT: threadpoolctl", "does not know scipy-openblas", "up to twice as long",
+                               f"{shlex.quote(sys.executable)} -m pip install --upgrade threadpoolctl",
+                               "OPENBLAS_NUM_THREADS=1"]),
+    ("scipy-openblas", {"OPENBLAS_NUM_THREADS": "2"}, 1, ["FAULT: threadpoolctl"]),
+    ("scipy-openblas", {"OPENBLAS_NUM_THREADS": "1"}, 0, ["1 thread for each of minidl's"]),
+    ("mkl-dynamic-lp64", {"OMP_NUM_THREADS": "1"}, 0, ["1 thread for each of minidl's"]),
+    ("accelerate", {}, 0, ["accelerate, which chooses its threads itself"])])
+def test_doctor_names_a_blas_that_nothing_holds(name, environment, status, parts, capsys, monkeypatch):
+    """threadpoolctl 3.1 to 3.4 finds no library where NumPy 2 computes with its OpenBLAS."""
+    import threadpoolctl
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: [{"user_api": "openmp"}])
+    monkeypatch.setattr(np, "show_config", lambda mode: {"Build Dependencies": {"blas": {"name": name}}})
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    found, out, _ = run(capsys, "doctor")
+    assert found == status, out
+    assert all(part in described(out)["BLAS"] for part in parts), out
 
 
 def described(out):

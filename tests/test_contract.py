@@ -461,6 +461,14 @@ def test_wrong_arguments(make, parts):
     (lambda: ReduceOnPlateau(0.1, factor=1), "factor=1: expected a number in [0, 1)"),
     (lambda: ReduceOnPlateau(0.1, patience=-1), "patience=-1: expected an integer"),
     (lambda: ReduceOnPlateau(0.1, better="max"), "better='max': expected \"lower\" or \"higher\""),
+    (lambda: ReduceOnPlateau(0.1, watch="acc"),
+     "watch='acc': expected one of loss, accuracy, test_loss, test_accuracy"),
+    (lambda: ReduceOnPlateau(0.1, watch="loss", better="higher"),
+     "watch='loss', better='higher': of a loss, the lower one is better. Leave better out"),
+    (lambda: ReduceOnPlateau(0.1, watch="test_accuracy", better="lower"),
+     "of a test accuracy, the higher one is better. Leave better out"),
+    (lambda: ReduceOnPlateau(0.1).load_state_dict({"lr": float("nan"), "best": 1.0, "waiting": 0}),
+     "ReduceOnPlateau, state: lr=nan: expected a number at least 0"),
 ])
 def test_wrong_arguments_in_whole_sentences(make, text):
     with pytest.raises(UserError) as caught:

@@ -1,14 +1,16 @@
 """Optimizers against the formulas of their papers, written out for single numbers; how they hold parameters and resume;
 averages and schedules by hand."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
 from cases import OPTIMIZERS, assert_close, assert_same_bits, assert_says, on_device, tie_free
 
 import minidl
-from minidl import Sequential
+from minidl import Sequential, parallel
 from minidl.backend import draw_normal, to_cpu, xp
 from minidl.core import Parameter
 from minidl.errors import ShapeError, UserError
@@ -378,6 +380,40 @@ def test_clipping_keeps_the_direction_and_leaves_short_gradients_alone():
     assert float(W.data[0, 0]) == pytest.approx(-0.3, abs=1e-6) and to_cpu(W.data)[1:] == pytest.approx(0)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_leaves_the_gradients_alone(name, monkeypatch):
+    """Of clipping and the penalty, too: a second step without a backward pass counts them once. Also in slices, of
+    which one has both weights that decay and others."""
+    monkeypatch.setattr(parallel, "SLICE_BYTES", 100)
+    twice, again = OPTIMIZERS[name](weights()), OPTIMIZERS[name](weights())
+    minidl.seed(7)
+    gradients = [3 * draw_normal(parameter.data.shape) for parameter in twice.all_parameters]
+    for optimizer in (twice, again):
+        for parameter, gradient in zip(optimizer.all_parameters, gradients, strict=True):
+            parameter.grad[...] = gradient
+    for _ in range(3):
+        for parameter, gradient in zip(again.all_parameters, gradients, strict=True):
+            parameter.grad[...] = gradient
+        again.step()
+        twice.step()
+        for parameter, gradient in zip(twice.all_parameters, gradients, strict=True):
+            assert_same_bits(parameter.grad, gradient, f"{parameter.name}.grad after a step")
+    for parameter, expected in zip(twice.all_parameters, again.all_parameters, strict=True):
+        assert_same_bits(parameter.data, expected.data, f"{parameter.name} after three steps")
+
+
+@pytest.mark.parametrize(("gradient", "after"), [(lambda w: w, -1.0), (lambda w: w[:], -1.0), (lambda w: 0, 0.0),
+                                                 (lambda w: 3 * w, -3.0)])
+def test_a_penalty_of_one_s_own_may_give_back_what_it_got(gradient, after):
+    """w itself, or one number for all: neither is changed by the gradient that is added."""
+    W, b = weights()
+    W.data[...], b.data[...], W.grad[...], b.grad[...] = 1, 1, 1, 2
+    penalty = L2(1.0)
+    penalty.gradient = gradient
+    SGD([W, b], lr=1, penalty=penalty).step()
+    assert (W.data == after).all() and (b.data == -1).all(), "w - (1 + its penalty's gradient), b - 2"
+
+
 def test_averaged_weights_are_swapped_in_and_out():
     parameters = weights()
     average = MovingAverage(parameters, decay=0.5)
@@ -396,6 +432,92 @@ def test_averaged_weights_are_swapped_in_and_out():
     Adam(parameters[:1])
     with pytest.raises(UserError, match="MovingAverage: another optimizer was made for some of these"):
         average.update()
+
+
+# ------------------------------------------------------------------------------------------------------------- copies
+
+
+def trained(net, optimizer, average=None):
+    x = on_device(tie_free((4, 3, 2, 1)).astype(np.float32))
+    for _ in range(2):
+        net.backward(net.forward(x))
+        optimizer.step()
+        if average is not None:
+            average.update()
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda things: pickle.loads(pickle.dumps(things))],
+                         ids=["deepcopy", "pickle"])
+def test_model_and_optimizer_are_copied_together(name, copied):
+    net = model()
+    optimizer, average = OPTIMIZERS[name](net.parameters()), MovingAverage(net.parameters())
+    trained(net, optimizer, average)
+    other, second, second_average = copied((net, optimizer, average))
+    before = net.state_dict()
+    assert_views(other.parameters(), second.flat)
+    assert second_average.flat.data is second.flat.data, "both work on the same vectors again"
+    expected = trained(other, second, second_average)
+    for key, array in net.state_dict().items():
+        assert_same_bits(array, before[key], f"{key} of the original, while the copy trains")
+    for key, array in trained(net, optimizer, average).items():
+        assert_same_bits(array, expected[key], f"{key}: the copy goes on as the original does")
+    assert_same_bits(average.average, second_average.average, "average")
+
+
+def test_an_optimizer_is_not_copied_alone():
+    net = model()
+    for thing in (Adam(net.parameters()), MovingAverage(net.parameters())):
+        with pytest.raises(UserError) as caught:
+            copy.deepcopy(thing)
+        assert_says(caught, f"{type(thing).__name__}: a copy of it alone trains no model",
+                    "copy.deepcopy((model, optimizer))", "load_state_dict(optimizer.state_dict())")
+    stale = Adam(net.parameters())
+    net.build((3, 2, 1))
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(UserError, match="Adam: the layer of W was built a second time"):
+            copied((stale.all_parameters, stale))
+
+
+def test_a_model_is_copied_without_its_optimizer():
+    net = model()
+    optimizer = SGD(net.parameters(), lr=0.5)
+    other = copy.deepcopy(net)
+    owned = [array for parameter in other.parameters() for array in (parameter.data, parameter.grad)]
+    assert all(array.base is None for array in owned), "copies of views own just their part"
+    before = other.state_dict()
+    trained(net, optimizer)
+    for key, array in other.state_dict().items():
+        assert_same_bits(array, before[key], f"{key} of the copy, while the original trains")
+    second = SGD(other.parameters(), lr=0.5)
+    second.load_state_dict(optimizer.state_dict())
+    trained(other, second)
+    assert_views(other.parameters(), second.flat)
+    assert_views(net.parameters(), optimizer.flat)
+
+
+@pytest.mark.parametrize(("name", "value", "parts"), [
+    ("lr", np.nan, ["lr of Adam: expected a number of at least 0, got nan", "diverged", "damaged"]),
+    ("lr", -0.1, ["lr of Adam: expected a number of at least 0, got -0.1"]),
+    ("lr", np.inf, ["lr of Adam: expected a number of at least 0, got inf"]),
+    ("lr", "0.1", ["lr of Adam: expected a number of at least 0, got 0.1"]),
+    ("t", -1, ["t of Adam: expected an integer of at least 0, got -1"]),
+    ("t", 1.5, ["t of Adam: expected an integer of at least 0, got 1.5"]),
+    ("m", np.full(10, np.nan), ["m of Adam: expected finite numbers, got NaN, infinity"]),
+    ("s", np.full(10, np.inf), ["s of Adam: expected finite numbers, got NaN, infinity"]),
+    ("m", np.full(10, 1j), ["m of Adam: expected finite numbers, got NaN, infinity or no numbers"])])
+def test_a_state_with_senseless_numbers_is_refused(name, value, parts):
+    optimizer = Adam(weights())
+    run(optimizer, 0, 3)
+    before = optimizer.state_dict()
+    other = {key: 2 * array if array.ndim else array for key, array in before.items()}
+    with pytest.raises(UserError) as caught:
+        optimizer.load_state_dict(other | {name: np.asarray(value)})
+    assert_says(caught, *parts)
+    for key, array in optimizer.state_dict().items():
+        assert_same_bits(array, before[key], f"{key} after the refusal")
+    optimizer.load_state_dict(other)
 
 
 # ---------------------------------------------------------------------------------------------------------- schedules

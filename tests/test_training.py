@@ -150,6 +150,33 @@ def test_fit_follows_a_schedule():
     assert plateau.waiting == 2 and plateau.best == history.loss[0]  # at rate 0 the loss stays
 
 
+@pytest.mark.parametrize(("arguments", "watched"), [
+    ({}, "loss"), ({"better": "higher"}, "accuracy"), ({"watch": "accuracy"}, "accuracy"),
+    ({"watch": "test_accuracy"}, "test_accuracy"), ({"watch": "test_accuracy", "better": "higher"}, "test_accuracy")])
+def test_a_plateau_is_one_of_what_it_watches(arguments, watched):
+    """ReduceOnPlateau(better="higher") observed the loss, which falls: the rate went down while all was well."""
+    model = Sequential([Dense(2)], input_shape=(3,))
+    x, y = draw_normal((40, 3)), np.arange(40) % 2
+    plateau = ReduceOnPlateau(0.1, patience=0, factor=0.5, threshold=0, **arguments)
+    seen, observe = [], plateau.observe
+    plateau.observe = lambda value: seen.append(value) or observe(value)
+    history = fit(model, SGD(model.parameters(), lr=0.1), x, y, epochs=4, batch_size=4, report=None, schedule=plateau,
+                  test=(x[:20], y[:20]))
+    assert seen == getattr(history, watched)
+    assert plateau.best == (min if watched == "loss" else max)(seen)
+
+
+def test_what_a_schedule_watches_must_be_there():
+    model = Sequential([Dense(2)], input_shape=(3,))
+    x, y = draw_normal((10, 3)), np.arange(10) % 2
+    for labels, watch, there in ((y, "test_accuracy", "loss, accuracy"), (draw_normal((10, 2)), "accuracy", "loss")):
+        loss = MeanSquaredError() if labels is not y else None
+        with pytest.raises(UserError) as caught:
+            fit(model, SGD(model.parameters(), lr=0.1), x, labels, epochs=1, report=None, loss=loss,
+                schedule=ReduceOnPlateau(0.1, watch=watch))
+        assert_says(caught, f"ReduceOnPlateau watch='{watch}': this training has {there}.", "test=(x_test, y_test)")
+
+
 # ----------------------------------------------------------------------------------------------------------- evaluate
 
 

@@ -8,7 +8,7 @@ import pytest
 from cases import CASES, assert_close, assert_same_bits, on_device, tie_free
 
 import minidl
-from minidl import initializers, parallel
+from minidl import initializers, layers, parallel, textbook
 from minidl.backend import to_cpu, xp
 from minidl.layers import (
     GELU,
@@ -223,6 +223,20 @@ def test_maxpool_of_zeros_beside_padding():
     layer = built(MaxPool2D(2, padding=1), (2, 2, 1))
     layer.forward(image((0, 0), (0, 0)))
     assert_same_bits(layer.backward(image((1, 2), (3, 4))), image((1, 2), (3, 4)), "dx")
+
+
+@pytest.mark.parametrize("form", [layers.MaxPool2D, textbook.MaxPool2D], ids=["fast", "textbook"])
+@pytest.mark.parametrize(("size", "stride", "expected"), [
+    (2, 2, [(1, 2, 0, 3), (4, 5, 0, 6), (0, 0, 0, 0), (7, 8, 0, 9)]),
+    (3, 2, [(1, 2, 0, 0), (3, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 4)]),
+    (3, 1, [(14, 10, 12, 0), (19, 0, 0, 0), (27, 0, 0, 0), (0, 0, 0, 54)])])
+def test_maxpool_of_minus_infinity_beside_padding(form, size, stride, expected):
+    """The first pixel of the image in the window wins, never the padding: what torch.nn.MaxPool2d of 2.13 gives."""
+    layer = built(form(size, stride, padding=1), (4, 4, 1))
+    x = np.full((1, 4, 4, 1), -np.inf)
+    x[0, 3, 3] = 1
+    y = layer.forward(x)
+    assert_same_bits(layer.backward(np.arange(1.0, y.size + 1).reshape(y.shape)), image(*expected), "dx")
 
 
 def test_maxpool_takes_each_feature_by_itself():

@@ -54,6 +54,7 @@ def precision(name):
     """Make new parameters and arrays "float32" (the default) or "float64" inside a `with` block.
 
     Training needs no more than float32; a gradient check needs float64, because it subtracts nearly equal numbers.
+    The block concerns its own thread; other threads, also those started inside, have float32.
     """
     types = {"float32": np.float32, "float64": np.float64}
     if name not in types:

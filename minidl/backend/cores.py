@@ -2,6 +2,7 @@
 
 import os
 
+from minidl.backend.pool import pool
 from minidl.backend.state import state
 from minidl.errors import UserError
 
@@ -19,18 +20,18 @@ def threads(count=None):
     if count is not None:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise UserError(f"threads({count!r}): expected an integer of at least 1")
-        state.threads = count
-        _hold_blas()
+        _compute_on(count)
     elif state.threads is None:
         wish = os.environ.get("MINIDL_THREADS", "")
         if wish and not (wish.isdecimal() and int(wish) >= 1):
             raise UserError(f"MINIDL_THREADS={wish!r}: expected an integer of at least 1")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        state.threads = int(wish) if wish else cores
-        _hold_blas()
+        _compute_on(int(wish) if wish else cores)
     return state.threads
 
 
-def _hold_blas():
+def _compute_on(count):
     import threadpoolctl
+    state.threads = count
+    pool.resize(count - 1)
     threadpoolctl.threadpool_limits(1, user_api="blas")

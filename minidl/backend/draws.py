@@ -1,25 +1,31 @@
-"""Random numbers: drawn on the CPU by one NumPy generator, so one seed gives one run on every backend."""
+"""Random numbers: drawn on the CPU by one NumPy generator a thread, so one seed gives one run on every backend."""
+
+import threading
 
 import numpy as np
 
 from minidl.backend.arrays import asarray
 from minidl.backend.library import xp
-from minidl.backend.state import state
+from minidl.backend.state import generator_from, state
 from minidl.errors import UserError
 
 
 def seed(number):
     """Start the random numbers anew: the same seed gives the same run, on both backends.
 
-    Without a call, every program starts from seed 0.
+    Without a call, every program starts from seed 0. Each thread draws its own random numbers, so threads do not
+    disturb each other. A new thread draws what the main thread drew after its last call of `seed`: threads that shall
+    draw different numbers call `seed` with different numbers, each for itself.
     """
     if not isinstance(number, (int, np.integer)) or number < 0:
         raise UserError(f"seed({number!r}): expected an integer of at least 0")
-    state.generator = np.random.Generator(np.random.PCG64(int(number)))
+    state.generator = generator_from(int(number))
+    if threading.current_thread() is threading.main_thread():
+        state.seed = int(number)
 
 
 def random_state():
-    """The state of the random numbers; `restore_random_state` goes back to it."""
+    """The state of this thread's random numbers; `restore_random_state` goes back to it."""
     return state.generator.bit_generator.state
 
 

@@ -37,8 +37,8 @@ class MaxPool2D(Pooling):
     x: (N, H, W, C)    y: (N, OH, OW, C)    OH = (H + 2 PH - KH) // SH + 1
 
     The gradient goes to the pixel that was the largest, to the first one in reading order where several are equal
-    (as in torch.nn.MaxPool2d). Padding counts as minus infinity, so it never wins. stride: the window's size unless
-    given, so that windows do not overlap.
+    (as in torch.nn.MaxPool2d). Padding counts as minus infinity and never wins, not even where all pixels of a window
+    are minus infinity. stride: the window's size unless given, so that windows do not overlap.
     """
 
     def forward(self, x):

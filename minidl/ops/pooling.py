@@ -4,7 +4,7 @@ The windows, N images of H x W pixels, OH x OW places: see `minidl.ops.windows`.
 """
 
 from functools import reduce
-from math import inf
+from math import inf, nan
 
 from minidl.backend import xp
 from minidl.backend.kernels import Kernel, on_gpu
@@ -66,7 +66,7 @@ def max_pool_gradient(windows, dy, x, y):
     def shares(rows):
         d, highest = dy[rows], y[rows]
         waiting, share = xp.ones(d.shape, bool), workspace("share", d.shape, d.dtype)
-        for pixel in windows.offsets(windows.pad(x[rows], -inf)):
+        for pixel in windows.offsets(windows.pad(x[rows], nan)):      # which equals nothing: padding gets no share
             largest = pixel == highest
             largest &= waiting                                       # windows whose largest pixel is not found yet
             waiting ^= largest

@@ -1,5 +1,8 @@
 """All parameters as one vector: what an optimizer works on."""
 
+import copy
+from math import inf
+
 from minidl.arguments import described
 from minidl.backend import address, to_cpu, xp
 from minidl.core import Parameter
@@ -89,6 +92,26 @@ class OnParameters:
                                 f"self.{parameter.name}.{kind}[...] = ..., not over it")
         return self.flat.data, self.flat.grad
 
+    def __getstate__(self):
+        """Everything but the flat vectors, which exist as the parameters' arrays already (for `pickle` and `copy`)."""
+        self.vectors()
+        return {name: value for name, value in vars(self).items() if name != "flat"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self.flat = FlatParameters(self.all_parameters)
+
+    def __deepcopy__(self, memo):
+        """A copy for the copied model; alone, the copy would train parameters that no model has."""
+        if any(id(parameter) not in memo for parameter in self.all_parameters):
+            kind = type(self).__name__
+            raise UserError(f"{kind}: a copy of it alone trains no model. Copy both at once, the model first: "
+                            f"copy.deepcopy((model, optimizer)). Or make a new {kind} from the copied model's "
+                            f"parameters() and call its load_state_dict(optimizer.state_dict())")
+        copied = memo[id(self)] = object.__new__(type(self))
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
+
     def memory(self):
         """The vectors that are remembered, one number for each parameter."""
         return [value for value in (getattr(self, name) for name in self.remembered) if isinstance(value, xp.ndarray)]
@@ -102,7 +125,7 @@ class OnParameters:
         return {name: to_cpu(getattr(self, name)).copy() for name in self.remembered}
 
     def load_state_dict(self, state):
-        """Take over a state_dict. Names and shapes must match; otherwise nothing is changed."""
+        """Take over a state_dict. Names and shapes must match, and numbers make sense; otherwise nothing is changed."""
         kind, mine, state = type(self).__name__, self.state_dict(), {key: to_cpu(state[key]) for key in state}
         if mine.keys() != state.keys():
             raise UserError(f"load_state_dict: {kind} remembers {', '.join(mine)}; the state holds {', '.join(state)}. "
@@ -111,6 +134,21 @@ class OnParameters:
             if array.shape != state[name].shape:
                 raise ShapeError(f"load_state_dict: {name} of {kind} has shape {array.shape}, in the state "
                                  f"{state[name].shape}. Was it saved with another model?")
+            check_remembered(kind, name, state[name])
         for name, array in mine.items():
             value = state[name]
             setattr(self, name, xp.asarray(value.astype(array.dtype)) if value.ndim else value.item())
+
+
+def check_remembered(kind, name, value):
+    """Raise an error unless this array can be what an optimizer of that kind remembers under that name."""
+    finite = value.dtype.kind in "fiu" and (abs(value) < inf).all()     # NaN is not
+    if value.ndim:
+        expected, right, came = "finite numbers", finite, "NaN, infinity or no numbers"
+    else:
+        whole = value.dtype.kind in "iu" or name != "t"
+        expected = "an integer of at least 0" if name == "t" else "a number of at least 0"
+        right, came = finite and whole and value >= 0, value.item()
+    if not right:
+        raise UserError(f"load_state_dict: {name} of {kind}: expected {expected}, got {came}. Had the run diverged "
+                        f"when its state was saved, or is the file damaged?")

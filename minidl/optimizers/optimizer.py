@@ -37,17 +37,18 @@ class Optimizer(OnParameters):
     def step(self):
         """Change the parameters once, by the gradients that the last backward pass left in them.
 
-        Clipping and the penalty change those gradients, too: run backward before the next step.
+        Those stay as they are: clipping and the penalty concern what this step goes by.
         """
         w, g = self.vectors()
-        if self.clip is not None:
-            clip_by_global_norm([self.flat], self.clip)
+        shrink = None if self.clip is None else norm_and_shrink([self.flat], self.clip)[1]
         self.t += 1
         vectors = [w, g, *self.memory()]
 
         def step_slice(part):
             w, g, *memory = (vector[part] for vector in vectors)
-            self.decay_weights(slice(0, max(0, self.flat.decaying - part.start)), w, g)
+            decaying = slice(0, max(0, self.flat.decaying - part.start))
+            g = self.gradient(decaying, w, g, shrink)
+            self.decay_weights(decaying, w)
             self.update(w, g, *memory)
 
         in_slices(step_slice, len(w), (len(vectors) + 2) * w.itemsize)
@@ -60,10 +61,21 @@ class Optimizer(OnParameters):
             array.fill(number)
         return self.device_numbers
 
-    def decay_weights(self, decaying, w, g):
-        """Add the penalty's gradient to g[decaying], the part of this slice that has weight decay."""
-        if self.penalty is not None:
-            g[decaying] += self.penalty.gradient(w[decaying])
+    def gradient(self, decaying, w, g, shrink):
+        """What the step goes by in this slice: g, clipped, and in its part `decaying` with the penalty's gradient."""
+        if shrink is not None:
+            g = g * shrink
+        if self.penalty is None or decaying.stop == 0:
+            return g
+        total = self.penalty.gradient(w)
+        if getattr(total, "base", w) is not None:       # not an array of its own, but w or one number for all
+            total = total + xp.zeros_like(w)
+        total[decaying] += g[decaying]
+        total[decaying.stop:] = g[decaying.stop:]       # in the memory of `total`, which is in the cache
+        return total
+
+    def decay_weights(self, decaying, w):
+        """Weight decay as a step of its own, for w[decaying]; AdamW has it."""
 
 
 def checked_lr(lr, what):
@@ -79,12 +91,19 @@ def clip_by_global_norm(parameters, limit):
 
         g = g * min(1, limit / (|g| + 1e-6))           |g| = sqrt(sum of g² over all parameters)
 
-    A single steep place, as recurrent networks have them, then cannot throw the weights far away. To the letter
+    A single steep place, as recurrent networks have them, then cannot throw the weights far away. It changes each
+    parameter's grad; an optimizer's `clip` leaves those as backward left them. To the letter
     torch.nn.utils.clip_grad_norm_. Returns |g| as it was, an array of one number.
     Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, Algorithm 1.
     """
     parameters, limit = list(parameters), in_range(limit, "clip_by_global_norm limit", 0, float("inf"))
-    norm = xp.sqrt(sum((parameter.grad * parameter.grad).sum() for parameter in parameters))
+    norm, shrink = norm_and_shrink(parameters, limit)
     for parameter in parameters:
-        parameter.grad *= xp.minimum(limit / (norm + 1e-6), 1)
+        parameter.grad *= shrink
     return norm
+
+
+def norm_and_shrink(parameters, limit):
+    """|g| of all parameters together, and the factor that brings it down to the limit; see `clip_by_global_norm`."""
+    norm = xp.sqrt(sum((parameter.grad * parameter.grad).sum() for parameter in parameters))
+    return norm, xp.minimum(limit / (norm + 1e-6), 1)

@@ -188,6 +188,5 @@ class AdamW(Adam):
         super().__init__(parameters, lr, beta1, beta2, eps, penalty, clip)
         self.decay = in_range(decay, "AdamW decay", 0, float("inf"))
 
-    def decay_weights(self, decaying, w, g):
-        super().decay_weights(decaying, w, g)
+    def decay_weights(self, decaying, w):
         w[decaying] *= 1 - self.lr * self.decay

@@ -158,7 +158,7 @@ _say_once = functools.cache(print)
 
 # -------------------------------------------------------------------------------------------------------- in a process
 
-_alone = threading.RLock()    # one trial at a time in a process, whose trials share minidl's random numbers
+_alone = threading.RLock()    # one trial at a time in a process, whose trials share its number of threads
 
 
 def attempt(train, plan, library, number_type, thread_count):

@@ -8,6 +8,7 @@ from minidl.arguments import positive_integer
 from minidl.backend import draw_permutation, memory_for
 from minidl.errors import suspect
 from minidl.losses import SoftmaxCrossEntropy
+from minidl.schedules import watched
 from minidl.training.checkpoint import Checkpoints
 from minidl.training.checks import (
     check_alike,
@@ -59,6 +60,8 @@ class Run:
         if test is not None:
             self.looks["test"] = checked_data("fit, test", model, *pair_to_test(test), self.loss)
             check_alike(self.x, self.looks["test"][0])
+        if hasattr(schedule, "observe"):
+            watched(schedule, self.measured())
         doubt_last_layer(model, self.loss)
         self.step = self.epoch = self.place = 0     # finished steps and epochs; images of the epoch under way
         self.steps = self.epochs * ceil(len(self.x) / self.batch_size)
@@ -68,6 +71,11 @@ class Run:
         self.stopped, self.input_checked, self.classes = "", False, None
         self.live = LiveLine(self)
         self.epoch_began = time.perf_counter()
+
+    def measured(self):
+        """The names of the losses and accuracies that every epoch adds to the history."""
+        return [f"{of}{kind}" for kind in ["loss"] + ["accuracy"] * self.classifies
+                for of in ("", *(f"{name}_" for name in self.looks))]
 
     @contextlib.contextmanager
     def training(self, checkpoint=None, resume=False):
@@ -173,8 +181,7 @@ class Run:
         words = first_bad_number(self)
         self.last_finite.restore()
         self.checkpoints.keep()
-        measured = set(self.history.measured()) | {"loss", "seconds"} | ({"accuracy"} if self.classifies else set())
-        for name in measured:
+        for name in [*self.measured(), "seconds"] + ["learning_rate"] * hasattr(self.optimizer, "lr"):
             getattr(self.history, name).append(nan)
         words = f"training stopped: {words}. The model has its numbers of step {self.step} again, all finite"
         self.stop(words)
@@ -210,7 +217,7 @@ class Run:
         if hasattr(self.optimizer, "lr"):
             history.learning_rate.append(float(self.optimizer.lr))
         if hasattr(self.schedule, "observe"):
-            self.schedule.observe(history.loss[-1])
+            self.schedule.observe(getattr(history, watched(self.schedule, self.measured()))[-1])
         history.seconds.append(time.perf_counter() - self.epoch_began)
         self.epoch, self.order, self.place = self.epoch + 1, None, 0
         self.say(history.line())

@@ -206,7 +206,8 @@ plant(POOL, "input", "dy[:, :, :, None] * wins", {
     "1.0 * wins": "ignores dy",
 })
 plant(POOL, "input", POOL_X, {"0 * OLD": "zero", "OLD[:, ::-1]": "flipped"})
-plant(POOL, "input", "self.saved = columns.argmax(axis=3)", {stale("columns.argmax(axis=3)"): "stale state"})
+plant(POOL, "input", "self.saved = (columns == y[:, :, :, None]).argmax(axis=3)", {
+    stale("(columns == y[:, :, :, None]).argmax(axis=3)"): "stale state"})
 plant(OVERLAPPING, "input", ADDED, {
     "= dcolumns[:, :, :, kh, kw]": "only some elements",
     "-= dcolumns[:, :, :, kh, kw]": "constant factor",
