@@ -234,11 +234,13 @@ def test_gradcheck_as_a_command_of_its_own(folder):
 def test_lesson_lists_the_lessons(capsys):
     status, out, _ = run(capsys, "lesson")
     assert status == 0
-    title, _, *lines = out.splitlines()
+    listed, folders = out.split("\n\n")
+    title, _, *lines = listed.splitlines()
     assert title.split() == ["question", "data", "time", "on", "two", "cores"]
     numbers = [line[:2] for line in lines if line[:2].strip()]
     assert numbers == sorted(path.name[:2] for path in (ROOT / "lessons").glob("[0-9][0-9]_*.py"))
-    assert all(len(line) <= 80 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in listed.splitlines())
+    assert folders == f"scripts: {ROOT / 'lessons'}\nanswers: {ROOT / 'docs' / 'answers'}\n"
     assert sum("mnist10k" in line for line in lines) >= 3
 
 

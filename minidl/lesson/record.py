@@ -71,12 +71,16 @@ def _version(package):
 
 def _commit():
     """The commit of the checkout that minidl runs from, with a + where files differ from it; None outside of one."""
+    clone = Path(minidl.__file__).resolve().parents[1]
+    if not (clone / ".git").exists():  # installed, perhaps inside of another project's clone
+        return None
+
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(Path(minidl.__file__).parent), *arguments], capture_output=True,
-                              text=True, timeout=20, check=True).stdout.strip()
+        return subprocess.run(["git", "-C", str(clone), *arguments], capture_output=True, text=True, timeout=20,
+                              check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", ".", "../lessons")
+        changed = git("status", "--porcelain", "--untracked-files=no", "minidl", "lessons")
         return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
