@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: a wheel has the lessons and the answers to their exercises, in the folder minidl/course."""
+"""What setup.cfg cannot say: a wheel has the lessons and the answers to their exercises, in minidl/course."""
 
 from pathlib import Path
 

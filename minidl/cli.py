@@ -24,6 +24,7 @@ import minidl
 from minidl import backend, datasets, doctor, notebook, terminal
 from minidl.arguments import positive_integer
 from minidl.errors import UserError
+from minidl.files import written_whole
 from minidl.text import table
 
 PACKAGE = Path(__file__).resolve().parent
@@ -162,7 +163,9 @@ def gradcheck(target, input_shape, kwargs=(), picture=None):
     print(report)
     if picture:
         try:
-            report.plot().savefig(picture)
+            figure = report.plot()
+            with written_whole(picture, "the picture") as file:
+                figure.savefig(file, format=Path(picture).suffix[1:] or "png")
         except (OSError, ValueError) as reason:
             raise UserError(f"--plot {picture}: the picture cannot be saved ({reason})") from reason
         print(f"picture: {picture}")

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from importlib.machinery import PathFinder
@@ -175,7 +176,8 @@ def source_archive(tmp_path_factory):
     clone = copy_clone(parent)
     code = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
     name = output(sys.executable, "-c", code, parent, cwd=clone).splitlines()[-1]
-    shutil.unpack_archive(parent / name, parent / "unpacked")
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    shutil.unpack_archive(parent / name, parent / "unpacked", **safely)
     top, = (parent / "unpacked").iterdir()
     return clone, top
 
@@ -318,7 +320,7 @@ def test_doctor_finds_a_copy_that_other_folders_use(python, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that is in use")
 def test_doctor_in_a_folder_that_was_deleted(python, tmp_path):
-    code = (f"import os, shutil; shutil.rmtree({str(tmp_path)!r}); "
+    code = (f"import os, shutil, numpy; shutil.rmtree({str(tmp_path)!r}); "  # Python 3.13.0 fails on NumPy 2.5 there
             f"from minidl.cli import main; main(['doctor'])")
     done = run(python, "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
     assert "minidl   FAULT: the current folder was deleted. Change to one that exists:  cd" in done.stdout, done.stderr

@@ -11,7 +11,7 @@ class Bar:
     def __init__(self, total):
         self.total, self.done, self.started = total, 0, time.perf_counter()
         self.stdout, self.shown = sys.stdout, False
-        if sys.stderr.isatty() and total > 1:
+        if sys.stderr and sys.stderr.isatty() and total > 1:
             sys.stdout = self
             self.draw()
 
