@@ -86,8 +86,9 @@ def _commit():
         return None
 
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(clone), *arguments], capture_output=True, text=True, timeout=20,
-                              check=True).stdout.strip()
+        # without a lock, which git leaves behind on a full disk, and which then keeps people from their next commit
+        return subprocess.run(["git", "--no-optional-locks", "-C", str(clone), *arguments], capture_output=True,
+                              text=True, timeout=20, check=True).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "minidl", "lessons")
