@@ -373,6 +373,17 @@ def test_doctor_names_missing_packages(capsys, monkeypatch):
     assert f"FAULT: no-such-package (for nothing) cannot be found. Run:  {run_this}" in out
 
 
+def test_doctor_names_a_package_that_is_too_old(capsys, monkeypatch):
+    """threadpoolctl 3.4 does not know the OpenBLAS of NumPy 2, and small networks are slow."""
+    monkeypatch.setattr(doctor, "lowest_versions", lambda: {"threadpoolctl": "3.10", "requests": "2.28"})
+    monkeypatch.setattr(doctor.importlib.metadata, "version", {"threadpoolctl": "3.9.1"}.get)
+    monkeypatch.setattr(doctor, "NEEDED", {"threadpoolctl": "threads"})
+    status, out, _ = run(capsys, "doctor")
+    assert status == 1
+    assert ("packages FAULT: threadpoolctl 3.9.1 (for threads) is too old, minidl needs 3.10. Run:  "
+            f"{shlex.quote(sys.executable)} -m pip install 'threadpoolctl>=3.10'") in out
+
+
 def test_usage(capsys):
     assert run(capsys)[0] == 2
     assert run(capsys, "grad")[0] == 2
