@@ -17,7 +17,7 @@ from minidl.errors import UserError
 
 after_an_error = None    # a lesson's function: the exit status of a run that was stopped and ends here, or None
 CLOSED_PIPE = 141        # 128 + SIGPIPE: what the shell reports of `yes`, too, in `yes | head`
-FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None)}    # the disk, the largest size of a file, a quota
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}    # the disk, the largest file, a quota
 
 IN_ASCII = {"±": "+-", "×": "x", "·": "*", "√": "sqrt", "→": "->", "←": "<-", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~",
             "−": "-", "–": "-", "—": "-", "⁄": "/", "‘": "'", "’": "'", "“": '"', "”": '"', "∞": "inf"}

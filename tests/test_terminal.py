@@ -223,8 +223,8 @@ def test_a_disk_too_full_for_the_files_of_a_lesson(drawn):
     assert done.returncode == 1
     assert "it is one  -          1              yes" in done.stdout and "all 1 claims hold" in done.stdout
     assert "picture:" not in done.stdout
-    assert done.stderr.endswith("not written: blank.png, run.json, claims.json (File too large). Free some space, or "
-                                "name another folder by --out, and run it again\n"), done.stderr
+    assert done.stderr.endswith("not written: blank.png, run.json, claims.json (File too large). Mend that, or name "
+                                "another folder by --out, and run it again\n"), done.stderr
     assert "Traceback" not in done.stderr
     assert {path.name: path.read_text() for path in (drawn / "out").iterdir()} == {
         "metrics.csv": "loss\n1.0\n", "claims.json": "[]"}
@@ -241,14 +241,14 @@ def test_a_disk_too_full_for_the_picture_of_a_gradient_check(tmp_path):
     done = finished([*COMMAND, *arguments], tmp_path,
                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10)))
     assert done.returncode == 2 and "WRONG for input" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("minidl gradcheck: --plot check.png: the picture cannot be saved")
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("minidl gradcheck: ") and "check.png: the picture cannot be saved" in said
     assert "Traceback" not in done.stderr
     shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
     assert [path.name for path in tmp_path.iterdir()] == ["student.py"]
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0 and not os.path.isdir("/proc/self"),
-                    reason="no folder that nobody may write into")
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no folder that not even root may write into")
 def test_a_folder_that_takes_no_file_is_known_before_the_training(drawn):
     done = finished([sys.executable, "00_drawn.py", "--out", "/proc/self"], drawn)
     assert done.returncode == 2 and done.stdout == ""

@@ -118,7 +118,7 @@ class Lesson:
         """Save a figure as a PNG and say where; a notebook shows that PNG below the cell."""
         import matplotlib.pyplot as plt
         drawn = io.BytesIO()
-        figure.savefig(drawn)
+        figure.savefig(drawn, format="png")
         plt.close(figure)  # a notebook shows each open figure at the end of a cell: this one would appear twice
         self.record.write(f"{name}.png", drawn.getvalue())
         if f"{name}.png" not in self.record.unwritten:
@@ -136,8 +136,8 @@ class Lesson:
         unwritten = self.record.unwritten
         if unwritten:
             reasons = ", ".join(dict.fromkeys(unwritten.values()))
-            print(f"not written: {', '.join(unwritten)} ({reasons}). Free some space, or name another folder by --out, "
-                  f"and run it again", file=sys.stderr)
+            print(f"not written: {', '.join(unwritten)} ({reasons}). Mend that, or name another folder by --out, and "
+                  f"run it again", file=sys.stderr)
         if self.interrupted:
             sys.exit(130)
         if unwritten or self.strict and not self.claims.hold:
