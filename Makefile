@@ -11,7 +11,7 @@ notebook_ready = .venv/.notebook-ready
 
 notebooks = $(patsubst lessons/%.py,runs/notebooks/%.ipynb,$(wildcard lessons/[0-9]*.py))
 
-.PHONY: help lesson notebooks test test-slow lint bench clean
+.PHONY: help lesson notebooks test test-slow test-versions test-lowest test-newest lint bench clean
 
 help:
 	@echo "make lesson                    run the lesson on vanishing gradients (pictures go to runs/)"
@@ -21,6 +21,7 @@ help:
 	@echo "make test                      run the tests, on NumPy and on a stand-in for CuPy"
 	@echo "make test BACKEND=cupy         the same on a GPU; what is missing for it is said in one sentence"
 	@echo "make test-slow                 run the slow tests (whole lessons, trained networks)"
+	@echo "make test-versions             run the tests on the lowest versions of setup.cfg, then on the newest of everything"
 	@echo "make lint                      check the style of the code"
 	@echo "make bench                     time a training step against PyTorch and DeZero (FLAGS=--quick is faster)"
 	@echo "make bench BACKEND=cupy        on a GPU: parity, times beside PyTorch and NumPy, shares of what the card can do"
@@ -40,6 +41,19 @@ test: $(ready)
 test-slow: $(ready) $(notebook_ready)
 	$(python) -m pytest -q -m slow $(FLAGS)
 
+# In environments of their own. A line `numpy>=2.0` of setup.cfg becomes `numpy==2.0`.
+test-versions: test-lowest test-newest
+test-lowest: pythons = 3.10 3.11 3.12
+test-lowest: constraints = sed -n 's/^ *\([a-z]*\)>=\([0-9.]*\)$$/\1==\2/p' setup.cfg
+test-newest: pythons = 3.14 3.13 3.12 3.11
+test-newest: constraints = true
+test-lowest test-newest: test-%:
+	@found=$$(.ci/python $(pythons)) && $$found -m venv --clear .venv-$*
+	@$(constraints) > .venv-$*/constraints.txt
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-$*/constraints.txt --editable '.[dev]'
+	.venv-$*/bin/python -m minidl doctor
+	.venv-$*/bin/python -m pytest -q -rs -m "not slow" $(FLAGS)
+
 lint: $(ready)
 	$(python) -m ruff check .
 
@@ -48,7 +62,7 @@ bench: $(ready)
 	$(python) benchmarks/$(if $(filter cupy,$(BACKEND)),gpu,training_step).py $(FLAGS)
 
 clean:
-	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-newest runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so it proves a complete environment. Where it is missing, an interrupted set-up is thrown

@@ -24,10 +24,13 @@ import minidl
 from minidl import backend, datasets, doctor, notebook, terminal
 from minidl.arguments import positive_integer
 from minidl.errors import UserError
+from minidl.files import written_whole
 from minidl.text import table
 
-LESSONS = Path(__file__).resolve().parents[1] / "lessons"
-BENCHMARK = LESSONS.parent / "benchmarks" / "training_step.py"
+PACKAGE = Path(__file__).resolve().parent
+COURSE = PACKAGE.parent if datasets.is_checkout(PACKAGE.parent) else PACKAGE / "course"  # where setup.py put it
+LESSONS, ANSWERS = COURSE / "lessons", COURSE / "docs" / "answers"
+BENCHMARK = COURSE / "benchmarks" / "training_step.py"
 
 
 def main(arguments=None):
@@ -103,9 +106,10 @@ def lesson(number, flags):
     """Run the lesson script whose name starts with `number`, or write it as a notebook; without one, list them all."""
     scripts = sorted(LESSONS.glob("[0-9][0-9]_*.py"))
     if not scripts:
-        raise UserError("the lessons are not part of the installed package: clone the project and run this there")
+        raise UserError(f"there is no lesson in {LESSONS}: install minidl anew")
     if number is None:
-        print(table(["", "question", "data", "time on two cores"], map(_facts, scripts), wrap={1: 40, 3: 19}))
+        print(table(["", "question", "data", "time on two cores"], map(_facts, scripts), wrap={1: 40, 3: 19}),
+              f"scripts: {LESSONS}\nanswers: {ANSWERS}", sep="\n\n")
         return 0
     wanted = [script for script in scripts if script.stem[:2] == number.zfill(2)]
     if not wanted:
@@ -159,7 +163,9 @@ def gradcheck(target, input_shape, kwargs=(), picture=None):
     print(report)
     if picture:
         try:
-            report.plot().savefig(picture)
+            figure = report.plot()
+            with written_whole(picture, "the picture") as file:
+                figure.savefig(file, format=Path(picture).suffix[1:] or "png")
         except (OSError, ValueError) as reason:
             raise UserError(f"--plot {picture}: the picture cannot be saved ({reason})") from reason
         print(f"picture: {picture}")

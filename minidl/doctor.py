@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -112,7 +113,25 @@ def packages():
     if missing:
         raise UserError(f"{', '.join(f'{name} (for {NEEDED[name]})' for name in missing)} cannot be found. Run:  "
                         f"{shlex.quote(sys.executable)} -m pip install {' '.join(missing)}")
+    for name, lowest in lowest_versions().items():
+        if name in versions and _numbers(versions[name]) < _numbers(lowest):
+            raise UserError(f"{name} {versions[name]} (for {NEEDED[name]}) is too old, minidl needs {lowest}. Run:  "
+                            f"{shlex.quote(sys.executable)} -m pip install '{name}>={lowest}'")
     return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def lowest_versions():
+    """{package: version} that the installed minidl declares; {} where it runs from a folder without an installation."""
+    try:
+        declared = importlib.metadata.requires("minidl") or []
+    except importlib.metadata.PackageNotFoundError:
+        declared = []
+    return dict(re.findall(r"^([\w-]+)>=([\d.]+)$", "\n".join(declared), re.MULTILINE))
+
+
+def _numbers(version):
+    """3.10.1 -> [3, 10, 1]"""
+    return [int(part) for part in re.findall(r"\d+", version)[:3]]
 
 
 def thread_count():

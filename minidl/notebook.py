@@ -3,11 +3,13 @@
 sphinx-gallery, whose form the lessons have, splits and converts them.
 """
 
+import json
 import shlex
 import sys
 from pathlib import Path
 
 from minidl.errors import UserError
+from minidl.files import written_whole
 
 FLAGS_CELL = '''\
 # The flags of this lesson, such as "--fast --data shapes10"; "--help" lists them.
@@ -31,7 +33,7 @@ def write_notebook(script, path=None, flags=()):
                         f"another one")
     try:
         from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
-        from sphinx_gallery.notebook import jupyter_notebook, save_notebook
+        from sphinx_gallery.notebook import jupyter_notebook
         from sphinx_gallery.py_source_parser import split_code_and_text_blocks
     except ImportError as reason:
         raise UserError(f"a notebook is written by the package sphinx-gallery, which cannot be imported ({reason}). "
@@ -42,7 +44,8 @@ def write_notebook(script, path=None, flags=()):
     notebook["cells"][:2] = reversed(notebook["cells"][:2])  # the title first
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_notebook(notebook, path)
+        with written_whole(path, "the notebook") as file:
+            file.write(json.dumps(notebook, indent=2).encode())
     except OSError as reason:
         raise UserError(f"--notebook {path}: the file cannot be written ({reason.strerror or reason}). "
                         f"Name another one") from reason

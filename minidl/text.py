@@ -53,7 +53,8 @@ class StatusLine:
 
     def __init__(self, wanted=True):
         self.active, self.shown, self.stdout = False, "", None
-        self.wanted = wanted and not isinstance(sys.stdout, StatusLine) and sys.stderr is not None and sys.stderr.isatty()
+        on_a_terminal = sys.stderr is not None and sys.stderr.isatty()      # it is None where somebody has closed it
+        self.wanted = wanted and on_a_terminal and not isinstance(sys.stdout, StatusLine)
 
     def __enter__(self):
         if self.wanted:

@@ -5,6 +5,8 @@ A test that asks for the fixture `device` runs on NumPy and on the stand-in for 
 """
 
 import contextlib
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,12 @@ from minidl.errors import BackendError
 def pytest_addoption(parser):
     parser.addoption("--backend", choices=["numpy", "stand-in", "cupy"],
                      help="where tests that run on every backend run; numpy and the stand-in for CuPy unless given")
+
+
+def pytest_configure():
+    """The minidl beside the tests is theirs in every process that they start, too; `pythonpath` in setup.cfg is not."""
+    others = filter(None, [os.environ.get("PYTHONPATH")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[1]), *others])
 
 
 def pytest_sessionstart(session):

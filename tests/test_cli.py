@@ -235,11 +235,13 @@ def test_gradcheck_as_a_command_of_its_own(folder):
 def test_lesson_lists_the_lessons(capsys):
     status, out, _ = run(capsys, "lesson")
     assert status == 0
-    title, _, *lines = out.splitlines()
+    listed, folders = out.split("\n\n")
+    title, _, *lines = listed.splitlines()
     assert title.split() == ["question", "data", "time", "on", "two", "cores"]
     numbers = [line[:2] for line in lines if line[:2].strip()]
     assert numbers == sorted(path.name[:2] for path in (ROOT / "lessons").glob("[0-9][0-9]_*.py"))
-    assert all(len(line) <= 80 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in listed.splitlines())
+    assert folders == f"scripts: {ROOT / 'lessons'}\nanswers: {ROOT / 'docs' / 'answers'}\n"
     assert sum("mnist10k" in line for line in lines) >= 3
 
 
@@ -392,6 +394,17 @@ def test_doctor_names_missing_packages(capsys, monkeypatch):
     assert status == 1
     run_this = f"{shlex.quote(sys.executable)} -m pip install no-such-package"
     assert f"FAULT: no-such-package (for nothing) cannot be found. Run:  {run_this}" in out
+
+
+def test_doctor_names_a_package_that_is_too_old(capsys, monkeypatch):
+    """threadpoolctl 3.4 does not know the OpenBLAS of NumPy 2, and small networks are slow."""
+    monkeypatch.setattr(doctor, "lowest_versions", lambda: {"threadpoolctl": "3.10", "requests": "2.28"})
+    monkeypatch.setattr(doctor.importlib.metadata, "version", {"threadpoolctl": "3.9.1"}.get)
+    monkeypatch.setattr(doctor, "NEEDED", {"threadpoolctl": "threads"})
+    status, out, _ = run(capsys, "doctor")
+    assert status == 1
+    assert ("packages FAULT: threadpoolctl 3.9.1 (for threads) is too old, minidl needs 3.10. Run:  "
+            f"{shlex.quote(sys.executable)} -m pip install 'threadpoolctl>=3.10'") in out
 
 
 def test_usage(capsys):

@@ -4,13 +4,18 @@ The difficult folder is the one that contains the clone: Python can take the clo
 __init__.py, for the package. `minidl doctor` says where that, a second copy or a file `minidl.py` is in the way.
 """
 
+import configparser
 import importlib.metadata
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
+import zipfile
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,14 +46,14 @@ def output(*command, **named):
 
 
 def copy_clone(parent):
-    """A clone of the project named minidl, with what an installation reads and the names of all its folders."""
+    """A clone of the project named minidl, without what somebody made or downloaded there."""
     clone = parent / "minidl"
-    for name in ("minidl", "lessons"):
-        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, clone)
-    for name in ("tests", "datasets", "benchmarks", "docs"):
-        (clone / name).mkdir()
+    for name in (".ci", "benchmarks", "docs", "lessons", "minidl", "tests"):
+        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "course", "runs"))
+    for path in [*ROOT.glob("*.*"), ROOT / "LICENSE", ROOT / "Makefile", ROOT / "datasets" / "README.md"]:
+        if path.is_file() and path.name != ".git":
+            (clone / path.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+            shutil.copy(path, clone / path.relative_to(ROOT))
     return clone
 
 
@@ -131,22 +136,94 @@ def test_the_digits_come_along(installed, tmp_path):
     assert names == {"LICENSE-CC-BY-SA-3.0.txt", "README.md", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"}
 
 
+def test_doctor_knows_the_lowest_versions(installed):
+    code = "from minidl import doctor; print(doctor.lowest_versions())"
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    declared = [line.split(">=") for line in setup["options"]["install_requires"].split()]
+    assert len(declared) == 4
+    assert output(installed.python, "-c", code, cwd=installed.parent) == str(dict(declared))
+
+
 def test_the_metadata_names_both_licences(installed):
     code = ("import importlib.metadata as m; d = m.metadata('minidl'); print(d['License'], *d.get_all('License-File'))")
     assert output(installed.python, "-c", code, cwd=installed.parent / "environment") == (
         "MIT AND CC-BY-SA-3.0 LICENSE minidl/datasets/mnist/LICENSE-CC-BY-SA-3.0.txt")
 
 
-def test_a_source_archive_has_all_that_a_wheel_needs(tmp_path):
+def test_the_course_comes_along(installed):
+    """`minidl lesson` lists every lesson, in any folder; a wheel has the scripts and the answers in its own folder."""
+    listed = output(installed.commands / "minidl", "lesson", cwd=installed.parent).splitlines()
+    course = installed.clone if installed.kind == "editable" else installed.package / "course"
+    assert listed[-2:] == [f"scripts: {course.resolve() / 'lessons'}", f"answers: {course.resolve() / 'docs/answers'}"]
+    expected = {path.relative_to(ROOT): path.read_bytes()
+                for folder in ("lessons", "docs/answers") for path in (ROOT / folder).glob("*.*")}
+    assert len(expected) >= 16
+    for name, content in expected.items():
+        assert (course / name).read_bytes() == content, name
+        assert name.parts[0] != "lessons" or any(line.startswith(name.name[:2]) for line in listed), name
+    assert not (installed.site / "lessons").exists() and not (installed.site / "docs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installed", ["wheel"], indirect=True)
+@pytest.mark.parametrize(("command", "number", "name", "environment"), [
+    (["minidl"], 2, "02_vanishing_gradient", {}),
+    (["python", "-m", "minidl"], 1, "01_first_network_and_gradient_check", {"PYTHONIOENCODING": "ascii"})])
+def test_a_lesson_runs_from_a_wheel(installed, tmp_path, command, number, name, environment):
+    """In an empty folder, far from any clone, and on a terminal of ASCII."""
+    program = [installed.commands / command[0], *command[1:]]
+    done = output(*program, "lesson", number, "--fast", "--data", "shapes10", cwd=tmp_path, env=environment)
+    assert "claims hold" in done or "claims do not hold" in done, done
+    out = tmp_path / "runs" / name
+    assert {path.suffix for path in out.iterdir()} == {".png", ".json", ".csv"}
+    assert json.loads((out / "run.json").read_text(encoding="utf-8"))["commit"] is None
+
+
+@pytest.fixture(scope="module")
+def source_archive(tmp_path_factory):
+    """(clone, the folder that its source archive unpacks to)"""
     need_setuptools()
-    clone = copy_clone(tmp_path)
+    parent = tmp_path_factory.mktemp("archive")
+    clone = copy_clone(parent)
     code = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
-    name = output(sys.executable, "-c", code, tmp_path, cwd=clone).splitlines()[-1]
-    shutil.unpack_archive(tmp_path / name, tmp_path / "unpacked")
-    top, = (tmp_path / "unpacked").iterdir()
-    for path in (clone / "minidl").rglob("*"):
-        if path.is_file():
-            assert (top / path.relative_to(clone)).read_bytes() == path.read_bytes(), path
+    name = output(sys.executable, "-c", code, parent, cwd=clone).splitlines()[-1]
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    shutil.unpack_archive(parent / name, parent / "unpacked", **safely)
+    top, = (parent / "unpacked").iterdir()
+    return clone, top
+
+
+def test_a_source_archive_has_all_of_the_clone(source_archive):
+    clone, top = source_archive
+    paths = [path for path in clone.rglob("*") if path.is_file() and "minidl.egg-info" not in path.parts
+             and path != clone / "setup.cfg"]  # setuptools writes that anew, without its comments
+    assert len(paths) > 180
+    for path in paths:
+        assert (top / path.relative_to(clone)).is_file(), f"{path.relative_to(clone)} is missing: see MANIFEST.in"
+        assert (top / path.relative_to(clone)).read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_a_source_archive_passes_its_own_tests(source_archive):
+    """A quick part of them, which reads lessons, documents and golden files; test_doctor sees which minidl it tests."""
+    _, top = source_archive
+    files = [f"tests/test_{name}.py" for name in ("architecture", "docs", "golden", "lessons", "results")]
+    arguments = ["-q", "-m", "not slow", "--backend", "numpy", *files, "tests/test_cli.py::test_doctor"]
+    done = output(shutil.which("pytest", path=str(Path(sys.executable).parent)), *arguments, cwd=top)
+    assert re.search(r"^\d{3,} passed", done.splitlines()[-1]), done
+
+
+@pytest.mark.slow
+def test_a_source_archive_makes_the_wheel_of_the_clone(source_archive, tmp_path):
+    contents = []
+    for number, folder in enumerate(source_archive):
+        output(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir",
+               tmp_path / str(number), folder, cwd=tmp_path)
+        wheel, = (tmp_path / str(number)).glob("minidl-*.whl")
+        contents.append(set(zipfile.ZipFile(wheel).namelist()))
+    assert contents[0] == contents[1]
+    assert {name.split("/")[0] for name in contents[0]} == {"minidl", f"minidl-{minidl.__version__}.dist-info"}
 
 
 def test_another_package_named_datasets_wins(installed):
@@ -254,7 +331,7 @@ def test_doctor_finds_a_copy_that_other_folders_use(python, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that is in use")
 def test_doctor_in_a_folder_that_was_deleted(python, tmp_path):
-    code = (f"import os, shutil; shutil.rmtree({str(tmp_path)!r}); "
+    code = (f"import os, shutil, numpy; shutil.rmtree({str(tmp_path)!r}); "  # Python 3.13.0 fails on NumPy 2.5 there
             f"from minidl.cli import main; main(['doctor'])")
     done = run(python, "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
     assert "minidl   FAULT: the current folder was deleted. Change to one that exists:  cd" in done.stdout, done.stderr

@@ -67,14 +67,20 @@ def data_folder(data_dir=None):
     """The folder of the data sets. One that somebody named must exist; the default ones are made when needed."""
     named = data_dir or os.environ.get("MINIDL_DATA")
     if named:
-        folder = Path(named).expanduser()
+        folder = Path(os.path.expanduser(named))
         if not folder.is_dir():
             source = "data_dir" if data_dir else "the environment variable MINIDL_DATA"
             raise DataError(f"{folder}, named by {source}, is no folder. Correct the name, or make the folder:  "
                             f"mkdir -p {folder}")
         return folder
     checkout = Path(__file__).resolve().parents[2]
-    return checkout / "datasets" if is_checkout(checkout) else Path.home() / ".cache" / "minidl"
+    return checkout / "datasets" if is_checkout(checkout) else _home() / ".cache" / "minidl"
+
+
+def _home():
+    """The user's folder, or the current one, where the system knows of none."""
+    home = os.path.expanduser("~")
+    return Path.cwd() if home == "~" else Path(home)
 
 
 def is_checkout(folder):

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -41,7 +42,7 @@ def _split(target):
     file, colon, name = target.rpartition(":")
     if not colon or not file or not name.isidentifier():
         raise UserError(f"{target!r}: expected the file and the class in it, as in my_layers.py:Affine")
-    path = Path(file).expanduser().resolve()
+    path = Path(os.path.expanduser(file)).resolve()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     return path, name

@@ -1,4 +1,4 @@
-"""What a run leaves behind beside its pictures: metrics.csv, run.json, claims.json."""
+"""What a run leaves behind: its pictures, metrics.csv, run.json, claims.json."""
 
 import csv
 import io
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import minidl
 from minidl import backend
+from minidl.errors import DataError
 from minidl.files import written_whole
 
 
@@ -22,21 +23,30 @@ class Record:
     def __init__(self, folder, arguments):
         self.folder, self.arguments = Path(folder), arguments
         self.started, self.rows = time.perf_counter(), []
+        self.unwritten = {}      # {name of a file: why it could not be written}
 
     def note(self, **row):
         """One row of metrics.csv: what it is about and what was measured, as in note(init="He", seed=0, loss=0.3)."""
         self.rows.append(row)
 
+    def write(self, name, content):
+        """Write these bytes into a file of the folder. Where that fails, `unwritten` says why, and all goes on."""
+        self.unwritten.pop(name, None)
+        try:
+            with written_whole(self.folder / name, "the file") as file:
+                file.write(content)
+        except (OSError, DataError) as error:
+            reason = error if isinstance(error, OSError) else error.__cause__
+            self.unwritten[name] = getattr(reason, "strerror", None) or str(error)
+
     def save(self, claims, complete):
         """Write all three files. complete: False after Ctrl-C."""
         if self.rows:
-            with written_whole(self.folder / "metrics.csv", "the metrics") as file:
-                file.write(_as_csv(self.rows).encode())
+            self.write("metrics.csv", _as_csv(self.rows).encode())
         facts = {"arguments": self.arguments, "complete": complete, "seconds": round(self.seconds, 1),
                  "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"), **surroundings()}
         for name, content in (("run.json", facts), ("claims.json", claims)):
-            with written_whole(self.folder / name, "the results") as file:
-                file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+            self.write(name, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
     @property
     def seconds(self):
@@ -71,12 +81,17 @@ def _version(package):
 
 def _commit():
     """The commit of the checkout that minidl runs from, with a + where files differ from it; None outside of one."""
+    clone = Path(minidl.__file__).resolve().parents[1]
+    if not (clone / ".git").exists():  # installed, perhaps inside of another project's clone
+        return None
+
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(Path(minidl.__file__).parent), *arguments], capture_output=True,
+        # without a lock, which git leaves behind on a full disk, and which then keeps people from their next commit
+        return subprocess.run(["git", "--no-optional-locks", "-C", str(clone), *arguments], capture_output=True,
                               text=True, timeout=20, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", ".", "../lessons")
+        changed = git("status", "--porcelain", "--untracked-files=no", "minidl", "lessons")
         return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import io
 import itertools
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import minidl
@@ -43,8 +45,10 @@ class Lesson:
         self.out = Path(flags.out or os.path.join("runs", self.name))
         try:
             self.out.mkdir(parents=True, exist_ok=True)  # now, and not after a training whose pictures find no place
+            tempfile.TemporaryFile(dir=self.out).close()
         except OSError as reason:
-            parser.error(f"--out {self.out}: no folder can be made there ({reason.strerror}). Name another one")
+            parser.error(f"--out {self.out}: no folder can be made there, or no file in it ({reason.strerror}). Name "
+                         f"another one")
         self.claims = Claims()
         self.record = Record(self.out, vars(flags) | {"lesson": self.name, "seeds": list(self.seeds)})
         terminal.after_an_error = self._end_of_what_was_stopped
@@ -113,29 +117,37 @@ class Lesson:
     def save(self, figure, name):
         """Save a figure as a PNG and say where; a notebook shows that PNG below the cell."""
         import matplotlib.pyplot as plt
-        path = self.out / f"{name}.png"
-        figure.savefig(path)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png")
         plt.close(figure)  # a notebook shows each open figure at the end of a cell: this one would appear twice
-        print(f"picture: {path}")
+        self.record.write(f"{name}.png", drawn.getvalue())
+        if f"{name}.png" not in self.record.unwritten:
+            print(f"picture: {self.out / name}.png")
         if _interactive() == "notebook":
             from IPython.display import Image, display
-            display(Image(filename=path))
+            display(Image(data=drawn.getvalue()))
 
     def finish(self):
-        """Print and save the claims; exit with status 130 after Ctrl-C, with --strict 1 when a claim does not hold."""
+        """Print and save the claims. Exit with status 130 after Ctrl-C, 1 where a file could not be written, and with
+        --strict 1 when a claim does not hold."""
         self.record.save(self.claims.as_dicts(), complete=not self.interrupted)
         print(f"\n{self.claims}\n\n{self.name} on {self.data}, {self.backend} backend: "
               f"{in_words(self.record.seconds)}\npictures, metrics and claims: {self.out}{os.sep}")
+        unwritten = self.record.unwritten
+        if unwritten:
+            reasons = ", ".join(dict.fromkeys(unwritten.values()))
+            print(f"not written: {', '.join(unwritten)} ({reasons}). Mend that, or name another folder by --out, and "
+                  f"run it again", file=sys.stderr)
         if self.interrupted:
             sys.exit(130)
-        if self.strict and not self.claims.hold:
+        if unwritten or self.strict and not self.claims.hold:
             sys.exit(1)
 
     def _end_of_what_was_stopped(self):
         """After Ctrl-C a picture or a claim may lack its numbers: the lesson ends there, with the table so far."""
         if not self.interrupted:
             return None
-        with contextlib.suppress(SystemExit):
+        with contextlib.suppress(SystemExit, OSError):  # a full disk, where stdout goes there
             self.finish()
         return 130
 
