@@ -29,7 +29,7 @@ class Checkpoints:
     """The checkpoints of one run, in a folder; without a folder, all of this does nothing."""
 
     def __init__(self, run, folder, resume):
-        self.run, self.kept, self.saved_at = run, False, time.monotonic()
+        self.kept, self.saved_at = False, time.monotonic()
         self.folder = None if folder is None else Path(checked_path(folder, "fit, checkpoint"))
         if self.folder is None:
             if resume:
@@ -39,7 +39,7 @@ class Checkpoints:
         self.last, self.previous = self.folder / "last.checkpoint", self.folder / "previous.checkpoint"
         self.identity = identity(run)
         if resume:
-            self.resume()
+            self.resume(run)
         elif there := [path for path in (self.last, self.previous) if path.exists()]:
             raise UserError(f"fit: there is a checkpoint already, {there[0]}. Pass resume=True to continue from it, "
                             f"name another folder, or delete this one")
@@ -51,34 +51,34 @@ class Checkpoints:
 
     # ------------------------------------------------------------------------------------------------------- saving
 
-    def save_in_time(self):
+    def save_in_time(self, run):
         """After a step: a checkpoint where the last one is old."""
         if time.monotonic() - self.saved_at > SAVE_SECONDS:
-            self.save()
+            self.save(run)
 
-    def save_epoch(self):
+    def save_epoch(self, run):
         """After an epoch: a checkpoint, and the model where it is the best so far."""
         if self.folder is None:
             return
-        history = self.run.history
+        history = run.history
         losses = history.validation_loss or history.test_loss or history.loss
-        if self.run.best is None or losses[-1] < self.run.best:
-            self.run.best = losses[-1]
-            if hasattr(self.run.model, "save"):
-                self._without_stopping(lambda: self.run.model.save(self.folder / "best.npz"), "the best model")
-        self.save()
+        if run.best is None or losses[-1] < run.best:
+            run.best = losses[-1]
+            if hasattr(run.model, "save"):
+                self._without_stopping(lambda: run.model.save(self.folder / "best.npz"), "the best model")
+        self.save(run)
 
     def keep(self):
         """Write nothing any more: the checkpoint that is there is the last good one."""
         self.kept = True
 
-    def save(self):
+    def save(self, run):
         if self.folder is not None and not self.kept:
-            self._without_stopping(self._save, "a checkpoint")
+            self._without_stopping(lambda: self._save(run), "a checkpoint")
             self.saved_at = time.monotonic()
 
-    def _save(self):
-        content = checkpoint_bytes(Snapshot(self.run, whole=True), self.identity)
+    def _save(self, run):
+        content = checkpoint_bytes(Snapshot(run, whole=True), self.identity)
         with written_whole(self.last, "the checkpoint", previous=self.previous) as file:
             file.write(HEAD + hashlib.sha256(content).hexdigest().encode() + b"\n")
             file.write(content)
@@ -98,7 +98,7 @@ class Checkpoints:
 
     # ------------------------------------------------------------------------------------------------------ resuming
 
-    def resume(self):
+    def resume(self, run):
         """Continue from the last checkpoint that is whole; from the beginning where there is none."""
         there = [path for path in (self.last, self.previous) if path.exists()]
         for path in there:
@@ -112,11 +112,11 @@ class Checkpoints:
             if words := difference(saved, self.identity):
                 raise UserError(f"fit, resume: {path} is of another training: {words}. Make them equal, or name "
                                 f"another folder for this training")
-            put_back(self.run, arrays, facts, whole=True)
-            self.run.stopped = self.run.history.stopped     # by a callback: then it has ended
+            put_back(run, arrays, facts, whole=True)
+            run.stopped = run.history.stopped     # by a callback: then it has ended
             others = [f"{name} {with_versions.get(name)} there, {now} here" for name, now in versions().items()
                       if with_versions.get(name) != now]
-            self.run.say(f"continues from {path}: epoch {self.run.epoch}, step {self.run.step} of {self.run.steps}" +
+            run.say(f"continues from {path}: epoch {run.epoch}, step {run.step} of {run.steps}" +
                          (f" (equal to a tolerance, not to the bit: {', '.join(others)})" if others else ""))
             return
         if there:

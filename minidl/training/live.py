@@ -16,19 +16,15 @@ class LiveLine(StatusLine):
 
     def __init__(self, run):
         super().__init__(wanted=bool(run.report) and not under_debugger())
-        self.run = run
+        self.began = self.drawn = time.perf_counter()
+        self.first = run.step
 
-    def __enter__(self):
-        self.began, self.first = time.perf_counter(), self.run.step
-        self.drawn = self.began
-        return super().__enter__()
-
-    def draw(self):
+    def draw(self, run):
         """After a step. The loss is read here, which waits for a GPU, at most four times a second."""
         now = time.perf_counter()
         if not self.active or now - self.drawn < DRAW_SECONDS:
             return
-        run, self.drawn = self.run, now
+        self.drawn = now
         seconds = (now - self.began) / (run.step - self.first)      # a step
         accuracy = [f"accuracy {float(run.right) / run.place:.4f}"] if run.classifies else []
         self.show("   ".join([f"epoch {run.epoch + 1} of {run.epochs}", f"step {run.step} of {run.steps}",

@@ -114,7 +114,7 @@ class Run:
     def begin_epoch(self):
         self.epoch_began, self.total, self.right = time.perf_counter(), 0, 0
         self.order = draw_permutation(len(self.x))
-        self.last_finite.take()
+        self.last_finite.take(self)
 
     def rows(self):
         """Those of x and y in the next batch."""
@@ -161,8 +161,8 @@ class Run:
             self.look_at_numbers()
         if self.interruption.asked is not None and not self.stopped:
             self.stopped = f"stopped {self.interruption.words()} after step {self.step} of {self.steps}"
-        self.checkpoints.save_in_time()
-        self.live.draw()
+        self.checkpoints.save_in_time(self)
+        self.live.draw(self)
 
     def count_step(self, value, scores, labels):
         self.total += value * len(labels)
@@ -175,11 +175,11 @@ class Run:
     def look_at_numbers(self):
         """Stop where one is NaN or infinite, with the numbers of the last look, which were all finite."""
         if all_finite(self):
-            self.last_finite.take()
+            self.last_finite.take(self)
             return
-        self.last_finite.restore()
+        self.last_finite.restore(self)
         words = first_bad_number(self)
-        self.last_finite.restore()
+        self.last_finite.restore(self)
         self.checkpoints.keep()
         for name in [*self.measured(), "seconds"] + ["learning_rate"] * hasattr(self.optimizer, "lr"):
             getattr(self.history, name).append(nan)
@@ -197,7 +197,7 @@ class Run:
         """After the last step, or after the one at which Ctrl-C asked for an end, which a checkpoint does not remember:
         resumed, the training goes on."""
         if self.order is not None:
-            self.checkpoints.save()
+            self.checkpoints.save(self)
         if self.stopped != self.history.stopped:
             self.stop(self.stopped + self.checkpoints.cure())
 
@@ -225,7 +225,7 @@ class Run:
         for callback in self.callbacks:
             if not getattr(callback, "each_step", False):
                 callback(self)
-        self.checkpoints.save_epoch()
+        self.checkpoints.save_epoch(self)
 
     def look_for_doubts(self):
         """Warn once of a network that guesses, or of a loss that has grown beyond all bounds."""

@@ -12,7 +12,7 @@ from minidl.state import named_arrays
 class Snapshot:
     """A copy of all that changes while a network trains, and the way back to it.
 
-        snapshot = Snapshot(run)        ...        snapshot.restore()
+        snapshot = Snapshot(run)        ...        snapshot.restore(run)
 
     arrays: {name: array}, on the device that computes: the model's parameters and statistics, the vectors that the
         optimizer remembers, the order of the epoch under way, the sums of its losses and its hits
@@ -21,12 +21,12 @@ class Snapshot:
     """
 
     def __init__(self, run, whole=False):
-        self.run, self.whole, self.arrays = run, whole, {}
-        self.take()
+        self.whole, self.arrays = whole, {}
+        self.take(run)
 
-    def take(self):
+    def take(self, run):
         """Copy the present state, into the arrays of the last copy where they fit: fresh memory costs more."""
-        arrays, self.facts = changing(self.run, self.whole)
+        arrays, self.facts = changing(run, self.whole)
         self.arrays = {name: self._copied(name, array) for name, array in arrays.items()}
 
     def _copied(self, name, array):
@@ -36,9 +36,9 @@ class Snapshot:
         kept[...] = array
         return kept
 
-    def restore(self):
+    def restore(self, run):
         """Put everything back."""
-        put_back(self.run, self.arrays, self.facts, self.whole)
+        put_back(run, self.arrays, self.facts, self.whole)
 
 
 def changing(run, whole):
