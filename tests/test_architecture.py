@@ -1,6 +1,7 @@
 """The floors: imports only point down. Read from the source, so a module need not even be importable."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules", "tex
 
 def modules(package=PACKAGE):
     """{"layers.dense": syntax tree, ...}"""
+    return dict(parsed(package))
+
+
+@functools.cache
+def parsed(package):
     trees = {}
     for path in sorted(package.rglob("*.py")):
         parts = list(path.relative_to(package).with_suffix("").parts)

@@ -462,7 +462,7 @@ def test_wrong_arguments(make, parts):
     (lambda: ReduceOnPlateau(0.1, patience=-1), "patience=-1: expected an integer"),
     (lambda: ReduceOnPlateau(0.1, better="max"), "better='max': expected \"lower\" or \"higher\""),
     (lambda: ReduceOnPlateau(0.1, watch="acc"),
-     "watch='acc': expected one of loss, accuracy, test_loss, test_accuracy"),
+     "watch='acc': expected one of loss, accuracy, validation_loss, "),
     (lambda: ReduceOnPlateau(0.1, watch="loss", better="higher"),
      "watch='loss', better='higher': of a loss, the lower one is better. Leave better out"),
     (lambda: ReduceOnPlateau(0.1, watch="test_accuracy", better="lower"),
