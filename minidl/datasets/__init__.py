@@ -17,13 +17,16 @@ import numpy as np
 
 from minidl.arguments import did_you_mean
 from minidl.backend import backend_name, float_type, to_cpu, xp
-from minidl.datasets import cifar, idx, shapes10
+from minidl.datasets import cifar, idx, own, shapes10
 from minidl.errors import DataError, ShapeError
 
 # To add a data set: a module here with two functions, and its line below (any object with them will do).
 #     load(folder)   x_train, y_train, x_test, y_test, classes: images (N, H, W, C) uint8, labels (N,) int64, names of
 #                    the classes; downloaded into the folder if need be
 #     there(folder)  whether `load` needs no download
+# And, for `minidl data`, if it has files of its own:
+#     downloads(folder)  {path: RemoteFile} of the files that `load` makes or downloads; None where nobody publishes it
+#     findings(folder)   [(path, right, words)] of the files that are there; right is None where nobody can know
 SETS = {
     "shapes10": shapes10,
     "mnist": idx.MNIST,
@@ -49,12 +52,35 @@ def names():
     return list(SETS)
 
 
-def load(name, data_dir=None):
-    """The data set of that name. DataError says what is missing or damaged, and the cure."""
+def load(name, data_dir=None, size=None, test=None, seed=None):
+    """The data set of that name. DataError says what is missing or damaged, and the cure.
+
+    Your own pictures have the names "folder:PATH", a folder with a folder of PNG and JPEG files for each class, and
+    "npz:PATH", a file of arrays. For these alone are
+    size: (height, width) that pictures in folders are cut and scaled to; 32 unless given
+    test: the share of them to test with, 0.2 unless given    seed: of the split, 0 unless given
+    """
+    kind, colon, path = str(name).partition(":")
+    given = {key: value for key, value in (("size", size), ("test", test), ("seed", seed)) if value is not None}
+    reader, takes = own.KINDS[kind] if colon and kind in own.KINDS else (None, ())
+    known = None if reader else set_named(name)
+    if not given.keys() <= set(takes):
+        raise DataError(f"load({name!r}) takes no {', '.join(sorted(given.keys() - set(takes)))}: that is for "
+                        f"load(\"folder:PATH\"), or in part for load(\"npz:PATH\").")
+    folder = None if reader else data_folder(data_dir)
+    try:
+        x_train, y_train, x_test, y_test, classes = reader(path, **given) if reader else known.load(folder)
+    except OSError as problem:
+        raise DataError(f"{problem.filename or folder or path} cannot be read ({problem.strerror or problem}). Who may "
+                        f"read it? Choose another folder with data_dir or MINIDL_DATA, or ask its owner.") from problem
+    return Dataset(x_train, y_train, x_test, y_test, list(classes))
+
+
+def set_named(name):
+    """What reads the published data set of that name."""
     if name not in SETS:
         raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}.{did_you_mean(name, SETS)}")
-    x_train, y_train, x_test, y_test, classes = SETS[name].load(data_folder(data_dir))
-    return Dataset(x_train, y_train, x_test, y_test, list(classes))
+    return SETS[name]
 
 
 def there(data_dir=None):
@@ -67,14 +93,23 @@ def data_folder(data_dir=None):
     """The folder of the data sets. One that somebody named must exist; the default ones are made when needed."""
     named = data_dir or os.environ.get("MINIDL_DATA")
     if named:
-        folder = Path(named).expanduser()
+        folder = home_folder(Path(named).expanduser)
         if not folder.is_dir():
             source = "data_dir" if data_dir else "the environment variable MINIDL_DATA"
             raise DataError(f"{folder}, named by {source}, is no folder. Correct the name, or make the folder:  "
                             f"mkdir -p {folder}")
         return folder
     checkout = Path(__file__).resolve().parents[2]
-    return checkout / "datasets" if is_checkout(checkout) else Path.home() / ".cache" / "minidl"
+    return checkout / "datasets" if is_checkout(checkout) else home_folder(Path.home) / ".cache" / "minidl"
+
+
+def home_folder(find):
+    """What `find` returns, which looks for the user's home."""
+    try:
+        return find()
+    except RuntimeError as problem:  # no HOME, and no user of that number, as in some containers
+        raise DataError("this user has no home folder (HOME is not set), so minidl knows no place for data sets. Name "
+                        "one:  export MINIDL_DATA=/path/to/a/folder") from problem
 
 
 def is_checkout(folder):

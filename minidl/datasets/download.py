@@ -18,7 +18,7 @@ import uuid
 from pathlib import Path
 from typing import NamedTuple
 
-from minidl.datasets.lock import Lock, LockLost
+from minidl.datasets.lock import Lock, LockLostError
 from minidl.datasets.transfer import TransferError, size_of, transfer
 from minidl.errors import DataError
 
@@ -36,7 +36,7 @@ class RemoteFile(NamedTuple):
     urls: tuple
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """TOTAL_SECONDS are over."""
 
 
@@ -55,7 +55,7 @@ def fetch(remote, folder):
         new_folders = [place for place in target.parents if not place.exists()]  # the innermost first
         try:
             while True:
-                with contextlib.suppress(LockLost):
+                with contextlib.suppress(LockLostError):
                     return fetch_or_wait(remote, target)
         finally:
             remove_empty(new_folders)
@@ -75,7 +75,7 @@ def fetch_or_wait(remote, target):
     def proceed():
         lock.check()
         if time.monotonic() > until:
-            raise OutOfTime
+            raise OutOfTimeError
 
     try:
         waited = lock.wait(arrived=lambda: size_of(target) == remote.size, until=until)
@@ -96,7 +96,7 @@ def download(remote, target, waits, proceed):
         if ask_mirrors(remote, part, waits, proceed, reasons):
             os.replace(part, target)
             return target
-    except OutOfTime:
+    except OutOfTimeError:
         reasons[""] = f"it was not there after {TOTAL_SECONDS / 60:.0f} minutes"
     finally:
         release_part(part, target)
@@ -108,7 +108,8 @@ def download(remote, target, waits, proceed):
 def ask_mirrors(remote, part, waits, proceed, reasons):
     """Bring `part` to a whole and right file; returns whether that worked. reasons: gets {address: why it did not}."""
     left = dict.fromkeys(remote.urls, 0)  # {address: how many seconds it wants to be left alone}
-    for wait in (*waits, None):
+    pauses = iter(waits)
+    while left:
         for url in [url for url, seconds in left.items() if seconds <= 0]:
             try:
                 fetch_from(url, part, remote, proceed)
@@ -116,12 +117,14 @@ def ask_mirrors(remote, part, waits, proceed, reasons):
             except TransferError as problem:
                 reasons[url], left[url] = str(problem), problem.wait
         left = {url: seconds for url, seconds in left.items() if seconds is not None}
+        wait = next(pauses, None)
         if wait is None or not left:
-            return False
+            break
         seconds = max(wait * random.SystemRandom().uniform(1, 1.5), min(left.values()))
         print(f"{remote.name}: {reasons[min(left, key=left.get)]}; trying again in {seconds:.0f} s", flush=True)
         rest(seconds, proceed)
         left = {url: wanted - seconds for url, wanted in left.items()}
+    return False
 
 
 def rest(seconds, proceed):

@@ -24,7 +24,7 @@ SETTLE_SECONDS = 1  # of several processes that take over at once, the last to w
 POLL_SECONDS = 0.5
 
 
-class LockLost(Exception):
+class LockLostError(Exception):
     """Another process has taken over: this one was suspended, or the lock was deleted."""
 
 
@@ -72,7 +72,7 @@ class Lock:
 
     def check(self):
         if self.lost:
-            raise LockLost
+            raise LockLostError
 
     def release(self):
         self.ended.set()

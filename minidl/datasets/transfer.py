@@ -59,7 +59,7 @@ def transfer(url, part, remote, proceed):
 
 
 def promptly(items, seconds):
-    """The items of a generator that works in a thread of its own; TransferError when one takes longer than `seconds`."""
+    """The items of a generator, which works in a thread; TransferError when one takes longer than `seconds`."""
     asked, given, name = queue.SimpleQueue(), queue.SimpleQueue(), "no answer within"
 
     def work():
@@ -137,7 +137,7 @@ def next_address(url, location):
     if not usable:
         raise TransferError("redirects to an address that is malformed")
     if parts.scheme not in {"https", urlsplit(url).scheme}:
-        raise TransferError(f"redirects from {urlsplit(url).scheme} to {parts.scheme!r:.20}, which minidl never follows")
+        raise TransferError(f"redirects from {urlsplit(url).scheme} to {parts.scheme!r:.20}; minidl does not")
     return address
 
 
