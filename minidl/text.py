@@ -35,3 +35,9 @@ def _block(row, widths, right):
         lines.append("  ".join(f"{part:{'>' if column in right else '<'}{width}}"
                                for column, (part, width) in enumerate(zip(parts, widths, strict=True))).rstrip())
     return lines
+
+
+def words_of(problem):
+    """What an exception of another library says, in one line that a sentence has room for."""
+    words = " ".join(str(problem).split()) or type(problem).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in words[:200])

@@ -12,6 +12,7 @@ import numpy as np
 
 from minidl.datasets.download import RemoteFile, fetch, is_right
 from minidl.errors import DataError
+from minidl.text import words_of
 
 PIXELS = 3 * 32 * 32
 CURE = "It is damaged, incomplete or of another version: delete it and run this again, or fetch a fresh copy."
@@ -92,7 +93,7 @@ class Release(NamedTuple):
         labels, pixels = records[:, self.label_bytes - 1], records[:, self.label_bytes:]
         if labels.max() >= len(self.classes) or pixels.min() == pixels.max():
             return False, f"labels up to {labels.max()}, pixels from {pixels.min()} to {pixels.max()}. {CURE}"
-        return None, f"size and labels are right; only {self.archive.name} has a published SHA-256"
+        return None, f"its size fits and its labels are possible; only {self.archive.name} has a published SHA-256"
 
 
 def remote(name, size, sha256):
@@ -164,10 +165,10 @@ def unpack(archive, release):
                         expect_size(f"{name} in {archive}", len(files[name]), sizes[name])
             while stream.read(1 << 20):  # to the very end, where gzip keeps its checksum
                 pass
-    except DataError:
+    except (DataError, PermissionError):
         raise
     except Exception as problem:  # gzip, zlib and tarfile have a dozen kinds for what may be damaged
-        raise DataError(f"{archive} cannot be unpacked ({problem or type(problem).__name__}). {CURE}") from problem
+        raise DataError(f"{archive} cannot be unpacked ({words_of(problem)}). {CURE}") from problem
     missing = [name for name in sizes if name not in files]
     if missing:
         raise DataError(f"{archive} lacks {', '.join(missing)}. Expected is the binary version, "

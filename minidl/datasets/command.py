@@ -12,7 +12,7 @@ from minidl.text import table
 
 
 def run(words, data_dir=None):
-    """`minidl data WORDS`; returns the exit status. WORDS: an action and its names, or names alone, which are fetched."""
+    """`minidl data WORDS`, an action and its names, or names alone, which are fetched; returns the exit status."""
     action = ACTIONS.get(words[0]) if words else show_names
     return action(words[1:], data_dir) if action else fetch_sets(words, data_dir)
 
@@ -81,7 +81,8 @@ def delete_files(names, data_dir):
         if in_use(target):
             print(f"left alone, because it is being downloaded: {target}")
             continue
-        left = [path for ending in (".*part", ".lock*") for path in target.parent.glob(glob.escape(target.name) + ending)]
+        name = glob.escape(target.name)
+        left = [*target.parent.glob(f"{name}.*part"), *target.parent.glob(f"{name}.lock*")]
         for path in [*left, *[target] * (target in named)]:
             if path.is_file():
                 size = path.stat().st_size

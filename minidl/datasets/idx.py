@@ -16,6 +16,7 @@ import numpy as np
 
 from minidl.datasets.download import RemoteFile, fetch, is_right
 from minidl.errors import DataError
+from minidl.text import words_of
 
 CURE = "It is damaged, incomplete or another file: delete it and run this again, or fetch a fresh copy."
 LARGEST = 1 << 28  # bytes: five times the largest of these files
@@ -182,7 +183,7 @@ def read_idx(path, axes):
             # one byte more than promised shows that there are more; a file that never ends is not read to its end
             content = head + file.read(promised - start + 1) if head[:4] == magic and promised < LARGEST else head
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
-        raise DataError(f"{path} cannot be unpacked ({problem}). {CURE}") from problem
+        raise DataError(f"{path} cannot be unpacked ({words_of(problem)}). {CURE}") from problem
     if head[:4] != magic:
         raise DataError(f"{path} is no idx file of bytes with {axes} axes: it begins with {head[:4].hex(' ')}, "
                         f"expected {magic.hex(' ')}. {CURE}")

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 
 from minidl.errors import DataError
+from minidl.text import words_of
 
 
 def read_arrays(path, names, largest=None):
@@ -28,8 +29,8 @@ def read_arrays(path, names, largest=None):
         except DataError:
             raise
         except Exception as problem:  # zipfile, zlib and NumPy have a dozen kinds for what may be damaged
-            raise DataError(f"{path} cannot be read as an .npz file ({problem or type(problem).__name__}). Is it "
-                            f"whole, and from np.savez?") from problem
+            raise DataError(f"{path} cannot be read as an .npz file ({words_of(problem)}). Is it whole, and from "
+                            f"np.savez?") from problem
 
 
 def memory():

@@ -19,6 +19,7 @@ import numpy as np
 from minidl.arguments import in_range, pair
 from minidl.datasets.npz import read_arrays
 from minidl.errors import DataError, UserError
+from minidl.text import words_of
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 PAPER = (255, 255, 255)  # what one sees through a transparent picture
@@ -84,7 +85,7 @@ def read_picture(path, size):
                 image = with_three_colours(ImageOps.exif_transpose(image))
                 return np.asarray(ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR))
     except Exception as problem:  # Pillow has a dozen kinds for what may be damaged
-        raise UnreadableError(f"{problem or type(problem).__name__}".replace(str(path), path.name)) from problem
+        raise UnreadableError(words_of(problem).replace(str(path), path.name)) from problem
 
 
 def with_three_colours(image):
