@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,27 @@ def test_where(data, tmp_path, monkeypatch, capsys):
     assert cli.main(["data", "where"]) == 0
     assert capsys.readouterr() == (f"{tmp_path}\n", "(named by the environment variable MINIDL_DATA)\n")
     assert data("where", folder=tmp_path / "none")[0] == 2
+
+
+def test_a_set_that_knows_nothing_of_files(data, tmp_path, monkeypatch):
+    images, labels = np.zeros((3, 5, 7, 1), np.uint8), np.zeros(3, np.int64)
+    dots = SimpleNamespace(load=lambda folder: (images, labels, images, labels, ["dot"]), there=lambda folder: True)
+    monkeypatch.setitem(datasets.SETS, "dots", dots)
+    assert "dots always there" in " ".join(data("list")[1].split())
+    assert data("verify", "dots") == (1, f"dots: no file of it is in {tmp_path}. Run:  minidl data fetch dots\n", "")
+    assert data("clean", "dots")[0] == 0 and data("fetch", "dots")[1].startswith("dots: 3 training and 3 test")
+
+
+@pytest.mark.parametrize("words", [("list",), ("verify",), ("clean",)])
+def test_a_folder_that_one_may_not_read(data, tmp_path, monkeypatch, words):
+    def refuses(*arguments):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "mnist"))
+
+    monkeypatch.setattr(idx.Release, "find", refuses)
+    monkeypatch.setattr(idx.Release, "downloads", refuses)
+    status, _, err = data(*words)
+    assert (status, err) == (2, f"minidl data: {tmp_path / 'mnist'} cannot be read or deleted (Permission denied). Do "
+                                f"you have the right to?\n")
 
 
 # -------------------------------------------------------------------------------------------------------------- verify

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from hostile.server import CONTENT, SIZE, serving
 from minidl.datasets import SETS, download, lock, transfer
 from minidl.errors import DataError
 
-SHORT = {transfer: {"STALL_SECONDS": 0.1, "CONNECT_SECONDS": 0.05, "LONGEST_WAIT": 5},
+SHORT = {transfer: {"STALL_SECONDS": 0.08, "CONNECT_SECONDS": 0.04, "LONGEST_WAIT": 5},
          download: {"TOTAL_SECONDS": 3, "WAITS": (0.001, 0.001), "rest": lambda seconds, proceed: None},
          lock: {"POLL_SECONDS": 0.01}}
 
@@ -277,6 +278,19 @@ def test_what_the_disk_refuses(server, tmp_path, monkeypatch, number, words, pla
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_takes_nothing_of_what_was_there(server, tmp_path, monkeypatch):
+    (tmp_path / "file.bin.part").write_bytes(CONTENT[:HALF])
+
+    def fills_the_disk(old, new):
+        new.write_bytes(old.read_bytes()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", fills_the_disk)
+    assert "Free some space" in error_text(server.remote(good), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin.part"]
+    assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:HALF]
+
+
 def test_a_place_that_is_no_folder(server, tmp_path):
     (tmp_path / "file").write_text("no folder")
     text = error_text(server.remote(good), tmp_path / "file" / "below")
@@ -317,6 +331,22 @@ def test_a_wrong_file_of_certificates_is_named(secure, tmp_path, monkeypatch, bu
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / bundle))
     text = error_text(secure.remote(good), tmp_path / "data")
     assert f"REQUESTS_CA_BUNDLE={tmp_path / bundle}: is that the right file" in text and "space" not in text
+
+
+def test_what_speaks_no_tls_is_no_question_of_certificates(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "CONNECT_SECONDS", 5)
+    monkeypatch.setattr(download, "WAITS", ())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        def refuse():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        remote = server.remote(good)._replace(urls=(f"https://127.0.0.1:{listening.getsockname()[1]}/file.bin",))
+        text = error_text(remote, tmp_path)
+    assert "no connection by TLS" in text and "identity" not in text
 
 
 def test_no_redirect_leads_from_https_to_http(secure, server, tmp_path, monkeypatch):

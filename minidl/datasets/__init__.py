@@ -71,8 +71,8 @@ def load(name, data_dir=None, size=None, test=None, seed=None):
     try:
         x_train, y_train, x_test, y_test, classes = reader(path, **given) if reader else known.load(folder)
     except OSError as problem:
-        raise DataError(f"{problem.filename or folder or path} cannot be read ({problem.strerror or problem}). Who may "
-                        f"read it? Choose another folder with data_dir or MINIDL_DATA, or ask its owner.") from problem
+        raise DataError(f"{problem.filename or folder or path} cannot be read ({problem.strerror or problem}). Do you "
+                        f"have the right to read it?") from problem
     return Dataset(x_train, y_train, x_test, y_test, list(classes))
 
 

@@ -14,7 +14,17 @@ from minidl.text import table
 def run(words, data_dir=None):
     """`minidl data WORDS`, an action and its names, or names alone, which are fetched; returns the exit status."""
     action = ACTIONS.get(words[0]) if words else show_names
-    return action(words[1:], data_dir) if action else fetch_sets(words, data_dir)
+    try:
+        return action(words[1:], data_dir) if action else fetch_sets(words, data_dir)
+    except OSError as problem:
+        raise DataError(f"{problem.filename or 'a file'} cannot be read or deleted ({problem.strerror or problem}). Do "
+                        f"you have the right to?") from problem
+
+
+def downloads_of(name, folder):
+    """{path: RemoteFile or None} of a set: what `load` downloads or makes."""
+    known = datasets.set_named(name)
+    return known.downloads(folder) if hasattr(known, "downloads") else {}
 
 
 def show_names(_, data_dir):
@@ -25,8 +35,8 @@ def show_names(_, data_dir):
 def list_sets(_, data_dir):
     """Every set: whether it is there, and how large its download is."""
     folder, there, rows = datasets.data_folder(data_dir), datasets.there(data_dir), []
-    for name, known in datasets.SETS.items():
-        sizes = [remote.size for remote in getattr(known, "downloads", dict)(folder).values() if remote]
+    for name in datasets.names():
+        sizes = [remote.size for remote in downloads_of(name, folder).values() if remote]
         state = ("there" if sizes else "always there") if name in there else "to download"
         rows.append([name, state, f"{sum(sizes) / 1e6:.0f} MB" if sizes else ""])
     print(table(["name", "in the folder", "download"], rows, right=(2,)))
@@ -75,8 +85,8 @@ def show_folder(_, data_dir):
 def delete_files(names, data_dir):
     """What interrupted downloads left, of all sets; and the downloaded files of those that are named."""
     folder, count, total = datasets.data_folder(data_dir), 0, 0
-    named = {path for name in names for path in getattr(datasets.set_named(name), "downloads", dict)(folder)}
-    targets = {path for known in datasets.SETS.values() for path in getattr(known, "downloads", dict)(folder)}
+    named = {path for name in names for path in downloads_of(name, folder)}
+    targets = {path for name in datasets.names() for path in downloads_of(name, folder)}
     for target in sorted(targets):
         if in_use(target):
             print(f"left alone, because it is being downloaded: {target}")
@@ -86,10 +96,7 @@ def delete_files(names, data_dir):
         for path in [*left, *[target] * (target in named)]:
             if path.is_file():
                 size = path.stat().st_size
-                try:
-                    path.unlink()
-                except OSError as problem:
-                    raise DataError(f"{path} cannot be deleted ({problem.strerror}). Ask its owner") from problem
+                path.unlink()
                 print(f"deleted: {path} ({size:,} bytes)")
                 count, total = count + 1, total + size
     print(f"{count} file{'s' * (count != 1)} deleted, {total:,} bytes")

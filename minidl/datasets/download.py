@@ -220,8 +220,9 @@ def collect(target, part):
 
 def release_part(part, target):
     """Leave what came so far for the next download; after a success there is nothing left."""
-    if size_of(part):
-        os.replace(part, target.with_name(f"{target.name}.part"))
+    left = target.with_name(f"{target.name}.part")
+    if size_of(part) > size_of(left) and not target.exists():
+        os.replace(part, left)
     else:
         part.unlink(missing_ok=True)
 

@@ -64,7 +64,8 @@ class Lock:
                 raise DataError(f"{self.path.stem} is still being downloaded by {holder or 'another process'}, which "
                                 f"has taken too long. Stop it, or delete {self.path}, and run this again.")
             if not waited and state:
-                print(f"waiting for {self.path.stem}, which {holder or 'another process'} downloads", flush=True)
+                print(f"waiting for {self.path.stem}, which {holder or 'another process'} downloads (if that was "
+                      f"killed, this one goes on in {STALE_SECONDS} seconds)", flush=True)
                 waited = True
             time.sleep(POLL_SECONDS)
         threading.Thread(target=self._beat, daemon=True).start()
@@ -76,8 +77,8 @@ class Lock:
 
     def release(self):
         self.ended.set()
-        if self._is_ours():
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if self._is_ours():
                 self.path.unlink()
 
     def _take(self):

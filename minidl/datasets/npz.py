@@ -24,8 +24,12 @@ def read_arrays(path, names, largest=None):
             if stated > largest:
                 raise DataError(f"{path} says that its arrays have {stated:,} bytes; at most {largest:,} are possible.")
             file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in there}
+            with np.load(file, allow_pickle=False) as kept:
+                arrays = {name: kept[name] for name in there}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):  # NumPy returns the bytes of a member that is no array
+                    raise DataError(f"{path}: {name} is no array.")
+            return arrays
         except DataError:
             raise
         except Exception as problem:  # zipfile, zlib and NumPy have a dozen kinds for what may be damaged

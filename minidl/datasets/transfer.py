@@ -147,6 +147,8 @@ def why_no_answer(problem):
 
     bundle = next((f"{name}={os.environ[name]}" for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
                    if os.environ.get(name)), None)
+    if isinstance(problem, known.SSLError) and "CERTIFICATE" not in str(problem):  # no TLS at all, or it broke off
+        return TransferError("no connection by TLS", wait=0)
     if isinstance(problem, known.SSLError) or (bundle and type(problem) is OSError):
         return TransferError("its identity could not be verified (TLS certificate). " + (
             f"The environment says {bundle}: is that the right file of certificates?" if bundle else
