@@ -484,45 +484,70 @@ def test_no_error_where_another_has_just_put_the_file_there(server, tmp_path, mo
     assert_fetched(download.fetch(server.remote(good), tmp_path), tmp_path)
 
 
-ONE_OF_THIRTY = """
-import sys
+ONE_PROCESS = """
+import hashlib, sys
+from minidl.datasets import lock
 from minidl.datasets.download import RemoteFile, fetch
+lock.BEAT_SECONDS, lock.STALE_SECONDS = 1, 10
 path = fetch(RemoteFile("file.bin", int(sys.argv[2]), sys.argv[3], (sys.argv[1],)), sys.argv[4])
-import hashlib
 print(hashlib.sha256(path.read_bytes()).hexdigest())
 """
 
 
-def thirty_processes(remote, folder):
-    command = [sys.executable, "-c", ONE_OF_THIRTY, *remote.urls, str(remote.size), remote.sha256, str(folder)]
-    return [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(30)]
+def process(remote, folder):
+    """Fetches the file, and prints the SHA-256 of what it has then."""
+    return subprocess.Popen([sys.executable, "-c", ONE_PROCESS, *remote.urls, str(remote.size), remote.sha256,
+                             str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def assert_right(ended, remote, folder):
+    assert [out.splitlines()[-1:] for out, _ in ended] == [[remote.sha256]] * len(ended), ended
+    assert [path.name for path in folder.iterdir()] == ["file.bin"]
+
+
+def slow_at_first(asked, pause):
+    """The first answer takes 100 such pauses; the others are quick."""
+    def answer(wire):
+        rest, first = wire.begin_file(), len(asked) == 1
+        for place in range(0, len(rest), 1000):
+            wire.write(rest[place:place + 1000])
+            time.sleep(pause if first else 0)
+    return answer
 
 
 @pytest.mark.slow
 def test_thirty_processes_download_once(fresh, tmp_path):
     remote = fresh.remote([slow])
-    ended = [(*process.communicate(timeout=200), process.returncode) for process in thirty_processes(remote, tmp_path)]
-    assert [out.splitlines()[-1:] for out, _, _ in ended] == [[remote.sha256]] * 30, [err for _, err, _ in ended if err]
-    assert len(fresh.asked) == 1 and [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+    processes = [process(remote, tmp_path) for _ in range(30)]
+    assert_right([each.communicate(timeout=200) for each in processes], remote, tmp_path)
+    assert len(fresh.asked) == 1
 
 
 @pytest.mark.slow
 def test_thirty_processes_whose_downloader_is_killed(fresh, tmp_path):
-    """Kill the holder in the middle: one of the others continues after STALE_SECONDS, and all have the file."""
-    def very_slow(wire):
-        rest = wire.begin_file()
-        for place in range(0, len(rest), 1000):
-            wire.write(rest[place:place + 1000])
-            time.sleep(0.02 if len(fresh.asked) > 1 else 0.5)
-
-    remote = fresh.remote([very_slow])
-    processes = thirty_processes(remote, tmp_path)
-    while not list(tmp_path.glob("*.part")):
+    """Another one continues after STALE_SECONDS, and all the others have the file."""
+    remote = fresh.remote([slow_at_first(fresh.asked, 0.5)])
+    processes = [process(remote, tmp_path) for _ in range(30)]
+    while not any(path.stat().st_size for path in tmp_path.glob("*.part")):
         time.sleep(0.1)
-    time.sleep(20)  # until all have begun, and some bytes have come
     holder = int((tmp_path / "file.bin.lock").read_text().split()[2])
     os.kill(holder, signal.SIGKILL)
-    ended = {process.pid: (*process.communicate(timeout=300), process.returncode) for process in processes}
-    assert ended.pop(holder)[2] == -signal.SIGKILL
-    assert [out.splitlines()[-1:] for out, _, _ in ended.values()] == [[remote.sha256]] * 29, ended
-    assert len(fresh.asked) == 2 and fresh.asked[1][1] > 0 and [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+    ended = {each.pid: each.communicate(timeout=300) for each in processes}
+    ended.pop(holder)
+    assert_right(list(ended.values()), remote, tmp_path)
+    assert len(ended) == 29 and len(fresh.asked) == 2 and fresh.asked[1][1] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows suspends no process by a signal")
+def test_a_process_that_is_suspended_and_continues(fresh, tmp_path):
+    """It continues after another has taken over and finished, and writes nothing into the finished file."""
+    remote = fresh.remote([slow_at_first(fresh.asked, 0.5)])
+    first = process(remote, tmp_path)
+    while not any(path.stat().st_size for path in tmp_path.glob("*.part")):
+        time.sleep(0.1)
+    first.send_signal(signal.SIGSTOP)
+    assert_right([process(remote, tmp_path).communicate(timeout=100)], remote, tmp_path)
+    first.send_signal(signal.SIGCONT)
+    assert_right([first.communicate(timeout=100)], remote, tmp_path)
+    assert len(fresh.asked) == 2 and fresh.asked[1][1] > 0

@@ -61,18 +61,18 @@ def load(name, data_dir=None, size=None, test=None, seed=None):
     test: the share of them to test with, 0.2 unless given    seed: of the split, 0 unless given
     """
     kind, colon, path = str(name).partition(":")
-    given = {key: value for key, value in (("size", size), ("test", test), ("seed", seed)) if value is not None}
-    reader, takes = own.KINDS[kind] if colon and kind in own.KINDS else (None, ())
+    reader, takes = own.KINDS.get(kind if colon else "", (None, ()))
     known = None if reader else set_named(name)
+    given = {key: value for key, value in (("size", size), ("test", test), ("seed", seed)) if value is not None}
     if not given.keys() <= set(takes):
         raise DataError(f"load({name!r}) takes no {', '.join(sorted(given.keys() - set(takes)))}: that is for "
                         f"load(\"folder:PATH\"), or in part for load(\"npz:PATH\").")
-    folder = None if reader else data_folder(data_dir)
     try:
-        x_train, y_train, x_test, y_test, classes = reader(path, **given) if reader else known.load(folder)
+        arrays = reader(path, **given) if reader else known.load(data_folder(data_dir))
     except OSError as problem:
-        raise DataError(f"{problem.filename or folder or path} cannot be read ({problem.strerror or problem}). Do you "
-                        f"have the right to read it?") from problem
+        raise DataError(f"{problem.filename or name} cannot be read ({problem.strerror or problem}). Do you have the "
+                        f"right to read it?") from problem
+    x_train, y_train, x_test, y_test, classes = arrays
     return Dataset(x_train, y_train, x_test, y_test, list(classes))
 
 
@@ -94,7 +94,7 @@ def data_folder(data_dir=None):
     named = data_dir or os.environ.get("MINIDL_DATA")
     if named:
         folder = home_folder(Path(named).expanduser)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # Path.is_dir raises where one may not look
             source = "data_dir" if data_dir else "the environment variable MINIDL_DATA"
             raise DataError(f"{folder}, named by {source}, is no folder. Correct the name, or make the folder:  "
                             f"mkdir -p {folder}")

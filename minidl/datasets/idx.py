@@ -196,6 +196,6 @@ def read_idx(path, axes):
     if shape[0] == 0 or min(shape[1:], default=2) < 2:  # a picture of 784 x 1 is a row of numbers
         raise DataError(f"{path} holds {' x '.join(map(str, shape))} bytes: no pictures, no labels. {CURE}")
     array = np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
-    if array.size > 1 and array.min() == array.max():
-        raise DataError(f"{path}: all {array.size:,} bytes are {array.min()}. {CURE}")
+    if array.size > 1 and np.ptp(array[0]) == 0 and np.ptp(array) == 0:
+        raise DataError(f"{path}: all {array.size:,} bytes are {array.flat[0]}. {CURE}")
     return array

@@ -145,7 +145,9 @@ def split(x, y, test, seed):
     """x_train, y_train, x_test, y_test: of each class the share `test`, and at least one picture, to test with."""
     if in_range(test, "test", 0, 1) == 0:
         raise UserError("test=0: expected the share of pictures to test with, such as 0.2")
-    order = np.random.Generator(np.random.PCG64(int(in_range(seed, "seed", 0, float("inf"))))).permutation(len(y))
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise UserError(f"seed={seed!r}: expected an integer of at least 0")
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(y))
     tested = np.zeros(len(y), bool)
     for label in np.unique(y):
         places = order[y[order] == label]
