@@ -190,7 +190,8 @@ def test_a_set_of_single_pictures(tmp_path):
     ("folder:{}", {"size": 0}, "size=0: expected an integer of at least 1"),
     ("folder:{}", {"size": (3, 4, 5)}, "expected an integer of at least 1, or a pair"),
     ("folder:{}", {"test": 1}, "test=1: expected a number in [0, 1)"), ("folder:{}", {"test": 0}, "test=0: expected"),
-    ("folder:{}", {"seed": -1}, "seed=-1"), ("folder:{}", {"seed": 0.5}, "seed=0.5: expected an integer"), ("folder:{}@0", {}, "expected an integer of at least 1"),
+    ("folder:{}", {"seed": -1}, "seed=-1"), ("folder:{}", {"seed": 0.5}, "seed=0.5: expected an integer"),
+    ("folder:{}@0", {}, "expected an integer of at least 1"),
     ("npz:{}", {"size": 8}, "takes no size"), ("shapes10", {"size": 8}, "load('shapes10') takes no size: that is for"),
     ("mnist", {"seed": 1, "test": .5}, "takes no seed, test"),
     ("folders:{}", {}, "unknown data set"), ("folder:", {}, "expected at least two folders")])
