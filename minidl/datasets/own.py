@@ -38,32 +38,48 @@ def from_folder(path, size=None, test=0.2, seed=0):
     named = re.fullmatch(r"(.+)@([0-9]+)(?:x([0-9]+))?", path)
     if named and size is None:
         path, size = named[1], (int(named[2]), int(named[3] or named[2]))
-    size, top = pair(32 if size is None else size, "size"), Path(path).expanduser()
+    size, images, labels, unreadable = pair(32 if size is None else size, "size"), [], [], []
+    places = class_folders(path)
+    for label, place in enumerate(places):
+        readable, problems = read_class(place, size)
+        if not readable:
+            raise DataError(f"folder:{path}: {place} has no picture that can be read, PNG or JPEG"
+                            f"{': ' * bool(problems)}{first_few(problems)}.")
+        images += readable
+        labels += [label] * len(readable)
+        unreadable += problems
+    if unreadable:
+        print(f"folder:{path}: {len(unreadable)} of {len(unreadable) + len(images)} pictures cannot be read and are "
+              f"left out: {first_few(unreadable)}", file=sys.stderr)
+    return (*split(np.stack(images), np.array(labels), test, seed), [place.name for place in places])
+
+
+def class_folders(path):
+    """The folders of the classes, by name. Hidden ones, and __MACOSX, are none."""
+    top = Path(path).expanduser()
     if not top.is_dir():
         raise DataError(f"folder:{path}: {top} is no folder. Expected is one with a folder of pictures for each class.")
     places = sorted(place for place in top.iterdir() if place.is_dir() and not place.name.startswith((".", "__")))
     if len(places) < 2:
         raise DataError(f"folder:{path}: expected at least two folders of pictures in {top}, one for each class; "
                         f"found {len(places)}.")
-    images, labels, unreadable = [], [], []
-    for label, place in enumerate(places):
-        before = len(images)
-        files = sorted(file for file in place.iterdir()
-                       if file.suffix.lower() in ENDINGS and not file.name.startswith("."))
-        for file in files:
+    return places
+
+
+def read_class(place, size):
+    """The pictures in a folder, and in words those that cannot be read."""
+    images, problems = [], []
+    for file in sorted(place.iterdir()):
+        if file.suffix.lower() in ENDINGS and not file.name.startswith("."):
             try:
                 images.append(read_picture(file, size))
-                labels.append(label)
             except UnreadableError as problem:
-                unreadable.append(f"{place.name}/{file.name} ({problem})")
-        if len(images) == before:
-            raise DataError(f"folder:{path}: {place} has no picture that can be read, PNG or JPEG" +
-                            (f": {'; '.join(unreadable[-len(files):][:NAMED])}." if files else "."))
-    if unreadable:
-        more = f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
-        print(f"folder:{path}: {len(unreadable)} of {len(unreadable) + len(images)} pictures cannot be read and are "
-              f"left out: {'; '.join(unreadable[:NAMED])}{more}", file=sys.stderr)
-    return (*split(np.stack(images), np.array(labels), test, seed), [place.name for place in places])
+                problems.append(f"{place.name}/{file.name} ({problem})")
+    return images, problems
+
+
+def first_few(problems):
+    return "; ".join(problems[:NAMED]) + (f" and {len(problems) - NAMED} more" if len(problems) > NAMED else "")
 
 
 class UnreadableError(Exception):
