@@ -64,6 +64,13 @@ def test_the_split_is_that_of_the_seed(pets):
     assert len(load(f"folder:{pets}", test=0.001).x_test) == 2 and len(load(f"folder:{pets}", test=0.999).x_train) == 2
 
 
+def test_a_path_without_its_kind(pets, monkeypatch):
+    monkeypatch.chdir(pets.parent)
+    np.savez("pets.npz", x=np.zeros(3))
+    assert error_text("pets").endswith(". Your own pictures: load('folder:pets').")
+    assert error_text("pets.npz").endswith(". Your own pictures: load('npz:pets.npz').")
+
+
 @pytest.mark.parametrize(("name", "named", "shape"), [
     ("@6", {}, (6, 6)), ("@6x8", {}, (6, 8)), ("", {"size": (6, 8)}, (6, 8)), ("", {"size": 7}, (7, 7))])
 def test_the_size(pets, name, named, shape):

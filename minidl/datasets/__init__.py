@@ -79,7 +79,10 @@ def load(name, data_dir=None, size=None, test=None, seed=None):
 def set_named(name):
     """What reads the published data set of that name."""
     if name not in SETS:
-        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}.{did_you_mean(name, SETS)}")
+        own_name = isinstance(name, str) and (
+            f"folder:{name}" if os.path.isdir(name) else f"npz:{name}" if os.path.isfile(name) else None)
+        hint = f" Your own pictures: load({own_name!r})." if own_name else did_you_mean(name, SETS)
+        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}.{hint}")
     return SETS[name]
 
 
