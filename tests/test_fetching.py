@@ -291,9 +291,11 @@ def test_a_full_disk_takes_nothing_of_what_was_there(server, tmp_path, monkeypat
     assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:HALF]
 
 
-def test_a_place_that_is_no_folder(server, tmp_path):
+@pytest.mark.parametrize("place", ["file", "file/below", "link", "link/below"])
+def test_a_place_that_is_no_folder(server, tmp_path, place):
     (tmp_path / "file").write_text("no folder")
-    text = error_text(server.remote(good), tmp_path / "file" / "below")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    text = error_text(server.remote(good), tmp_path / place)
     assert "cannot write" in text and "MINIDL_DATA" in text
 
 
@@ -354,7 +356,7 @@ def test_no_redirect_leads_from_https_to_http(secure, server, tmp_path, monkeypa
     server.asked.clear()
     server.remote(good)
     remote = secure.remote(redirect(f"{server.url}/0/file.bin"))
-    assert "redirects from https to 'http'; minidl does not" in error_text(remote, tmp_path)
+    assert "redirects to 'http', where minidl does not follow" in error_text(remote, tmp_path)
     assert server.asked == []
     assert_fetched(download.fetch(server.remote(redirect(f"{secure.url}/1/file.bin"))._replace(
         urls=secure.remote(good, good).urls[1:]), tmp_path), tmp_path)

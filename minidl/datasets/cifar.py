@@ -68,7 +68,7 @@ class Release(NamedTuple):
 
     def findings(self, folder):
         """What `minidl data verify` finds: (path, right, words) of every file that is there. Unpacked files are
-        compared with those in the archive, where that is there and right: their checksums are published nowhere."""
+        compared with those in the archive, where that is there and right: no published checksums of them are known."""
         archive, found, official = folder / self.archive.name, [], {}
         if archive.is_file():
             right = is_right(archive, self.archive)

@@ -82,8 +82,8 @@ class Lock:
                 self.path.unlink()
 
     def _take(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "x", encoding="utf-8") as file:  # made by one process only, on shared disks as well
                 file.write(self.mark)
         except (FileExistsError, FileNotFoundError):  # a download that failed may remove its folder in between

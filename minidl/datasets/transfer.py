@@ -137,7 +137,7 @@ def next_address(url, location):
     if not usable:
         raise TransferError("redirects to an address that is malformed")
     if parts.scheme not in {"https", urlsplit(url).scheme}:
-        raise TransferError(f"redirects from {urlsplit(url).scheme} to {parts.scheme!r:.20}; minidl does not")
+        raise TransferError(f"redirects to {parts.scheme!r:.20}, where minidl does not follow")
     return address
 
 
