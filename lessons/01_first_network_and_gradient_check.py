@@ -26,7 +26,7 @@ from minidl.lesson import Lesson
 INITS = {"Xavier": 1, "He": 2}    # variance of the first weights, times their number of inputs
 STEPS, BATCH, LEARNING_RATE, EVERY, TESTED = 2000, 100, 0.1, 100, 2000
 
-lesson = Lesson("01_first_network_and_gradient_check", __doc__, data="mnist10k", seeds=3, takes="1 min, --fast 15 s")
+lesson = Lesson("01_first_network_and_gradient_check", __doc__, data="mnist10k", seeds=3, takes="15 s, --fast 10 s")
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = lesson.scaling(x_train)
 x_test, y_test = scale(x_test[:TESTED]).reshape(TESTED, -1), y_test[:TESTED]       # (2000, D), (2000,)

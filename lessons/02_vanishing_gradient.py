@@ -34,7 +34,7 @@ DEPTHS, UNITS, IMAGES = np.arange(2, 11), 40, 500
 LEAVES = {("sigmoid", "std 0.01"): 1 / 63, ("sigmoid", "Xavier"): 1 / 4, ("sigmoid", "He"): 1 / 2.8,
           ("ReLU", "std 0.01"): 1 / 22, ("ReLU", "Xavier"): 1 / 1.4, ("ReLU", "He"): 1}    # explained below
 
-lesson = Lesson("02_vanishing_gradient", __doc__, data="mnist10k", seeds=3, takes="2 min, --fast 40 s")
+lesson = Lesson("02_vanishing_gradient", __doc__, data="mnist10k", seeds=3, takes="30 s, --fast 15 s")
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = lesson.scaling(x_train)
 print(f"{lesson.data}: {len(x_train)} training and {len(x_test)} test images of {x_train.shape[1:]}")

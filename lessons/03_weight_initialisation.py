@@ -39,7 +39,7 @@ RELU, SIGMOID, DEEP = "ReLU, 4 layers", "sigmoid, 4 layers", "ReLU, 10 layers"
 NETWORKS = {RELU: ([UNITS] * 4, ReLU, 128, 0.01),                  # units, activation function, batch, learning rate
             SIGMOID: ([UNITS] * 4, Sigmoid, 128, 0.01), DEEP: ([40] * 9 + [20], ReLU, 100, 0.1)}
 
-lesson = Lesson("03_weight_initialisation", __doc__, data="mnist10k", seeds=3, takes="2 min, --fast 40 s")
+lesson = Lesson("03_weight_initialisation", __doc__, data="mnist10k", seeds=3, takes="1 min, --fast 35 s")
 warnings.simplefilter("ignore", RuntimeWarning)                    # of overflow: that something explodes is the lesson
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = lesson.scaling(x_train)

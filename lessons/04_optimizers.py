@@ -38,7 +38,7 @@ GRID = {"SGD": (0.03, 0.1, 0.3, 1, 3, 10), "Momentum": LARGE, "AdaGrad": LARGE, 
 BATCH, EVERY = 100, 100
 LOSS, TEST, MOVED, HELD_OUT = range(4)                             # what is seen every 100 steps
 
-lesson = Lesson("04_optimizers", __doc__, data="mnist10k", seeds=3, takes="4 min, --fast 40 s")
+lesson = Lesson("04_optimizers", __doc__, data="mnist10k", seeds=3, takes="3 min, --fast 30 s")
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = lesson.scaling(x_train)
 x_test, y_test = x_test[:2000], y_test[:2000]

@@ -35,7 +35,7 @@ WINDOWS = {"textbook's window": {"lr": LogUniform(1e-6, 1e-2), "decay": DECAY},
 KINDS = [(window, kind) for window in WINDOWS for kind in ("random", "grid")]
 SIDE, CLOSE = 7, 0.03         # a grid of 7 x 7; trials that are worth within 0.03 of the best are "about equally good"
 
-lesson = Lesson("08_search", __doc__, data="mnist10k", seeds=3, takes="4 min, --fast 40 s")
+lesson = Lesson("08_search", __doc__, data="mnist10k", seeds=3, takes="4 min, --fast 20 s")
 side, trials = (5, 25) if lesson.fast else (SIDE, SIDE**2)
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = lesson.scaling(x_train)

@@ -3,8 +3,11 @@
     minidl lesson                 list the lessons
     minidl lesson 2 --fast        run one; --help after its number lists its flags
     minidl lesson 2 --notebook    write it as a Jupyter notebook (--notebook FILE.ipynb says where)
-    minidl data                   list the data sets
-    minidl data cifar10           load one, downloading it if it is not there yet
+    minidl data                   list the data sets; `minidl data list` says which are there
+    minidl data fetch cifar10     load one or several, downloading what is not there yet
+    minidl data verify            compare the files that are there with their checksums; also: verify cifar10
+    minidl data where             the folder of the data sets
+    minidl data clean             delete what interrupted downloads left; clean cifar10: its downloaded files, too
     minidl gradcheck my_layers.py:Affine --input-shape 8,5 --kwargs units=3
                                   check the backward pass of a class in a file of your own
     minidl bench --quick          time a training step against other libraries that are installed
@@ -23,6 +26,7 @@ from pathlib import Path
 import minidl
 from minidl import backend, datasets, doctor, notebook, terminal
 from minidl.arguments import positive_integer
+from minidl.datasets import command
 from minidl.errors import UserError
 from minidl.files import written_whole
 from minidl.text import table
@@ -62,10 +66,12 @@ def _parser():
     lesson_parser.add_argument("flags", nargs=argparse.REMAINDER, help="flags of the lesson itself (minidl lesson 2 "
                                "--help lists them), or --notebook [FILE.ipynb] to write the lesson as a notebook")
     lesson_parser.set_defaults(run=lambda chosen, _: lesson(chosen.number, chosen.flags))
-    data_parser = commands.add_parser("data", help="list the data sets or fetch one")
-    data_parser.add_argument("name", nargs="?", help="one of " + ", ".join(datasets.names()))
+    data_parser = commands.add_parser("data", help="list, fetch, verify or delete data sets",
+                                      description="Exit status: 0 all is well, 1 verify found a file that is wrong.")
+    data_parser.add_argument("words", nargs="*", metavar="list | fetch NAME | verify [NAME] | where | clean [NAME]",
+                             help="NAME: one of " + ", ".join(datasets.names()) + "; fetch also folder:PATH, npz:PATH")
     data_parser.add_argument("--data-dir", metavar="DIR", help="the folder of the data sets")
-    data_parser.set_defaults(run=lambda chosen, _: data(chosen.name, chosen.data_dir))
+    data_parser.set_defaults(run=lambda chosen, _: command.run(chosen.words, chosen.data_dir))
     _add_checks(commands)
     bench_parser = commands.add_parser("bench", help="time a training step against other libraries", add_help=False)
     bench_parser.set_defaults(run=lambda _, flags: bench(flags))  # its own flags
@@ -142,17 +148,6 @@ def bench(flags):
     sys.argv = [str(BENCHMARK), *flags]
     sys.path.insert(0, str(BENCHMARK.parent))  # the script's neighbours, as python itself would find them
     runpy.run_path(str(BENCHMARK), run_name="__main__")
-    return 0
-
-
-def data(name, data_dir):
-    """Load one data set and describe it; without a name, list those that are known."""
-    if name is None:
-        print(f"data sets: {', '.join(datasets.names())}\nfolder: {datasets.data_folder(data_dir)}")
-        return 0
-    x_train, y_train, x_test, y_test, classes = datasets.load(name, data_dir)
-    print(f"{name}: {len(x_train):,} training and {len(x_test):,} test images of {x_train.shape[1:]}, "
-          f"{len(classes)} classes: {', '.join(classes)}")
     return 0
 
 

@@ -100,3 +100,9 @@ def in_words(seconds):
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def words_of(problem):
+    """What an exception of another library says, in one line that a sentence has room for."""
+    words = " ".join(str(problem).split()) or type(problem).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in words[:200])

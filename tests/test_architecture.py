@@ -19,7 +19,7 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 LAZY = {"matplotlib", "requests", "cupy", "threadpoolctl", "urllib3",     # imported where they are used, or never
-        "IPython", "sphinx_gallery", "joblib", "dask", "distributed"}
+        "IPython", "sphinx_gallery", "joblib", "dask", "distributed", "PIL"}
 KNOW_CUPY = ["backend", "ops"]
 COMPUTING = ["layers", "losses", "optimizers", "regularizers", "schedules", "textbook"]
 

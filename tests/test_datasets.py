@@ -6,18 +6,17 @@ import io
 import subprocess
 import sys
 import tarfile
-import threading
-import time
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hostile.answers import sends
+from hostile.server import serving
 
 import minidl
 from minidl import datasets
-from minidl.datasets import Standardize, download, idx, load, scale_to_unit, shapes10
+from minidl.datasets import Standardize, idx, load, scale_to_unit, shapes10
 from minidl.errors import DataError, ShapeError
 
 
@@ -502,233 +501,13 @@ def test_damaged_archive(tmp_path, small_cifar, change):
 
 
 # ---------------------------------------------------------------------------------------------------------- download
-
-CONTENT = np.random.default_rng(3).bytes(200_000)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers as the test's table says: {path: [one function of (handler, range start) for each request in turn]}."""
-
-    def do_GET(self):  # noqa: N802
-        asked = self.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        self.server.asked.append((self.path, start))
-        answers = self.server.answers[self.path]
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        answer(self, start)
-
-    def say(self, status, body, announced=None, **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if announced is None else announced))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
-
-
-def whole(handler, start, content=CONTENT):
-    if start:
-        handler.say(206, content[start:], Content_Range=f"bytes {start}-{len(content) - 1}/{len(content)}")
-    else:
-        handler.say(200, content)
-
-
-def knows_no_ranges(handler, start):
-    handler.say(200, CONTENT)
-
-
-def cut(handler, start):
-    """Announces everything that is missing and breaks off after half of it."""
-    rest = CONTENT[start:]
-    headers = {"Content_Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"} if start else {}
-    handler.say(206 if start else 200, rest[:len(rest) // 2], announced=len(rest), **headers)
-
-
-def status(number):
-    return lambda handler, start: handler.say(number, b"sorry")
-
-
-def login_page(handler, start):
-    handler.say(200, b"<html>Please log in</html>", Content_Type="text/html")
-
-
-def wrong_bytes(handler, start):
-    whole(handler, start, CONTENT[::-1])
-
-
-def slow(handler, start):
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(CONTENT)))
-    handler.end_headers()
-    for place in range(0, len(CONTENT), 20_000):
-        handler.wfile.write(CONTENT[place:place + 20_000])
-        time.sleep(0.02)
-
-
-def stalls(handler, start):
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(CONTENT)))
-    handler.end_headers()
-    handler.wfile.flush()
-    time.sleep(0.6)
+# How a file is fetched is in test_fetching.py.
 
 
 @pytest.fixture
 def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.answers, running.asked = {}, []
-        running.url = f"http://127.0.0.1:{running.server_port}"
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as running:
         yield running
-        running.shutdown()
-        thread.join()
-
-
-def remote_file(server, *answers, content=CONTENT):
-    """A file with one mirror for each list of answers."""
-    for number, answer in enumerate(answers):
-        server.answers[f"/{number}/file.bin"] = answer if isinstance(answer, list) else [answer]
-    urls = tuple(f"{server.url}/{number}/file.bin" for number in range(len(answers)))
-    return download.RemoteFile("file.bin", len(content), hashlib.sha256(content).hexdigest(), urls)
-
-
-def assert_fetched(path, folder):
-    assert path == folder / "file.bin" and path.read_bytes() == CONTENT
-    assert list(folder.iterdir()) == [path]  # no .part is left
-
-
-def test_download(server, tmp_path, capsys):
-    folder = tmp_path / "made" / "on the way"
-    assert_fetched(download.fetch(remote_file(server, whole), folder), folder)
-    assert capsys.readouterr() == ("downloading file.bin from 127.0.0.1 (0.2 MB)\n", "")
-
-
-def test_progress_on_a_terminal_is_one_line(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    download.fetch(remote_file(server, whole), tmp_path)
-    out = capsys.readouterr().out
-    assert out.endswith("\rdownloading file.bin from 127.0.0.1: 0.2 of 0.2 MB\n") and out.count("\n") == 1
-
-
-@pytest.mark.parametrize("first", [status(503), status(404), login_page, wrong_bytes, stalls])
-def test_the_second_mirror_serves(server, tmp_path, monkeypatch, first):
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.2)
-    assert_fetched(download.fetch(remote_file(server, first, whole), tmp_path), tmp_path)
-
-
-def test_a_cut_transfer_goes_on(server, tmp_path):
-    assert_fetched(download.fetch(remote_file(server, [cut, cut, whole]), tmp_path), tmp_path)
-    starts = [start for _, start in server.asked]
-    assert len(starts) == 3 and 0 == starts[0] < 80_000 < starts[1] < 130_000 < starts[2]
-
-
-def test_a_later_run_goes_on(server, tmp_path):
-    text = error_text(download.fetch, remote_file(server, [cut, status(503)]), tmp_path)
-    assert "status 503" in text
-    left = (tmp_path / "file.bin.part").stat().st_size
-    assert 80_000 < left <= 100_000 and not (tmp_path / "file.bin").exists()
-    server.asked.clear()
-    assert_fetched(download.fetch(remote_file(server, whole), tmp_path), tmp_path)
-    assert server.asked == [("/0/file.bin", left)]
-
-
-def test_a_server_without_ranges_sends_all_again(server, tmp_path):
-    assert_fetched(download.fetch(remote_file(server, [cut, knows_no_ranges]), tmp_path), tmp_path)
-
-
-@pytest.mark.parametrize("rest", [b"rubbish", b"r" * 200_000, b"r" * 200_001])
-def test_rubbish_from_an_earlier_run_is_healed(server, tmp_path, rest):
-    (tmp_path / "file.bin.part").write_bytes(rest)
-    assert_fetched(download.fetch(remote_file(server, whole), tmp_path), tmp_path)
-
-
-def test_a_range_the_server_does_not_know(server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(b"rubbish")
-    assert_fetched(download.fetch(remote_file(server, [status(416), whole]), tmp_path), tmp_path)
-
-
-def test_what_a_killed_download_left_is_found_after_a_while(server, tmp_path, monkeypatch):
-    (tmp_path / "file.bin.0123abcd.part").write_bytes(CONTENT[:70_000])
-    monkeypatch.setattr(download, "ORPHAN_SECONDS", -1)
-    assert_fetched(download.fetch(remote_file(server, whole), tmp_path), tmp_path)
-    assert server.asked == [("/0/file.bin", 70_000)]
-
-
-def test_two_downloads_at_once(server, tmp_path):
-    remote, paths = remote_file(server, slow), []
-    threads = [threading.Thread(target=lambda: paths.append(download.fetch(remote, tmp_path))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(paths) == 3
-    assert_fetched(paths[0], tmp_path)
-
-
-@pytest.mark.parametrize("answer, reason", [
-    (wrong_bytes, "sent other bytes than the official file's (wrong SHA-256)"),
-    (login_page, "offers 26 bytes instead of 200000 (a login page of the network, perhaps?)"),
-    (status(503), "status 503 Service Unavailable")])
-def test_nothing_stays_of_a_wrong_file(server, tmp_path, answer, reason):
-    assert reason in error_text(download.fetch, remote_file(server, answer), tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_all_mirrors_dead(server, tmp_path):
-    remote = remote_file(server, status(503), login_page)
-    remote = remote._replace(urls=(*remote.urls, "http://127.0.0.1:9/file.bin"))
-    text = error_text(download.fetch, remote, tmp_path)
-    assert f"{server.url}/0/file.bin: status 503" in text
-    assert f"{server.url}/1/file.bin: offers 26 bytes" in text
-    assert "http://127.0.0.1:9/file.bin: no connection" in text
-    assert str(tmp_path / "file.bin") in text and remote.sha256 in text and "by hand" in text
-
-
-def test_offline_refuses_at_once(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("MINIDL_OFFLINE", "1")
-    text = error_text(download.fetch, remote_file(server, whole), tmp_path)
-    assert "MINIDL_OFFLINE" in text and str(tmp_path / "file.bin") in text and server.asked == []
-    monkeypatch.setenv("MINIDL_OFFLINE", "0")
-    assert_fetched(download.fetch(remote_file(server, whole), tmp_path), tmp_path)
-
-
-@pytest.mark.parametrize("answer", [status(503), status(404), login_page, wrong_bytes])
-def test_a_failed_download_leaves_nothing(server, tmp_path, answer):
-    """Neither a file nor a folder that was not there before."""
-    (tmp_path / "data").mkdir()
-    remote = remote_file(server, answer, answer)
-    assert "cannot download" in error_text(download.fetch, remote, tmp_path / "data" / "made" / "on the way")
-    assert "cannot download" in error_text(download.fetch, remote, tmp_path / "data")
-    assert list(tmp_path.rglob("*")) == [tmp_path / "data"]
-
-
-def test_a_folder_stays_where_something_came(server, tmp_path):
-    folder = tmp_path / "made" / "on the way"
-    error_text(download.fetch, remote_file(server, [cut, status(503)]), folder)
-    assert [path.name for path in folder.iterdir()] == ["file.bin.part"]
-
-
-def test_the_folder_of_another_download_that_failed_is_made_again(server, tmp_path):
-    """Two downloads into a new folder: the first to fail removes it, while the other has nothing in it."""
-    folder = tmp_path / "new"
-
-    def removes_the_folder(handler, start):
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
-        handler.say(503, b"sorry")
-
-    assert_fetched(download.fetch(remote_file(server, removes_the_folder, whole), folder), folder)
-
-
-def test_a_place_that_cannot_be_written(server, tmp_path):
-    (tmp_path / "file").write_text("no folder")
-    text = error_text(download.fetch, remote_file(server, whole), tmp_path / "file" / "below")
-    assert "cannot write" in text and "MINIDL_DATA" in text
 
 
 def test_load_downloads_only_what_is_missing(server, tmp_path, monkeypatch):
@@ -737,19 +516,17 @@ def test_load_downloads_only_what_is_missing(server, tmp_path, monkeypatch):
     published = {}
     for name in idx.MNIST.files:
         content = (source / f"{name}.gz").read_bytes()
-        server.answers[f"/{name}.gz"] = [lambda handler, start, content=content: whole(handler, start, content)]
-        published[name] = download.RemoteFile(f"{name}.gz", len(content), hashlib.sha256(content).hexdigest(),
-                                              (f"{server.url}/{name}.gz",))
+        published[name] = server.remote(sends(content), content=content, name=f"{name}.gz")
     monkeypatch.setitem(datasets.SETS, "mnist", idx.MNIST._replace(files=published))
     data = tmp_path / "data"
     write_mnist(data / "mnist", test=False)
     assert len(load("mnist", data).x_test) == 20
-    assert [path for path, _ in server.asked] == [f"/{idx.TEST_IMAGES}.gz", f"/{idx.TEST_LABELS}.gz"]
+    assert [path for path, _ in server.asked] == [f"/0/{idx.TEST_IMAGES}.gz", f"/0/{idx.TEST_LABELS}.gz"]
     (data / "mnist" / f"{idx.TEST_IMAGES}.gz").unlink()
     (data / "mnist" / f"{idx.TRAIN_IMAGES}.gz").unlink()
     server.asked.clear()
     assert len(load("mnist", data).x_train) == 20
-    assert [path for path, _ in server.asked] == [f"/{idx.TRAIN_IMAGES}.gz", f"/{idx.TEST_IMAGES}.gz"]
+    assert [path for path, _ in server.asked] == [f"/0/{idx.TRAIN_IMAGES}.gz", f"/0/{idx.TEST_IMAGES}.gz"]
     monkeypatch.setenv("MINIDL_OFFLINE", "1")
     assert len(load("mnist", data).x_train) == 20
 
@@ -759,8 +536,7 @@ def test_cifar_is_downloaded_as_an_archive(server, tmp_path, small_cifar, monkey
     monkeypatch.delenv("MINIDL_OFFLINE")
     write_archive(tmp_path / "source.tar.gz", release, files)
     content = (tmp_path / "source.tar.gz").read_bytes()
-    remote = remote_file(server, lambda handler, start: whole(handler, start, content), content=content)
-    release = release._replace(archive=remote._replace(name=release.archive.name))
+    release = release._replace(archive=server.remote(sends(content), content=content, name=release.archive.name))
     monkeypatch.setitem(datasets.SETS, name, release)
     (tmp_path / "data").mkdir()
     assert_cifar(load(name, tmp_path / "data"), release, files)

@@ -17,13 +17,16 @@ import numpy as np
 
 from minidl.arguments import did_you_mean
 from minidl.backend import backend_name, float_type, to_cpu, xp
-from minidl.datasets import cifar, idx, shapes10
+from minidl.datasets import cifar, idx, own, shapes10
 from minidl.errors import DataError, ShapeError
 
 # To add a data set: a module here with two functions, and its line below (any object with them will do).
 #     load(folder)   x_train, y_train, x_test, y_test, classes: images (N, H, W, C) uint8, labels (N,) int64, names of
 #                    the classes; downloaded into the folder if need be
 #     there(folder)  whether `load` needs no download
+# And, for `minidl data`, if it has files of its own:
+#     downloads(folder)  {path: RemoteFile} of the files that `load` makes or downloads; None where nobody publishes it
+#     findings(folder)   [(path, right, words)] of the files that are there; right is None where nobody can know
 SETS = {
     "shapes10": shapes10,
     "mnist": idx.MNIST,
@@ -49,12 +52,38 @@ def names():
     return list(SETS)
 
 
-def load(name, data_dir=None):
-    """The data set of that name. DataError says what is missing or damaged, and the cure."""
-    if name not in SETS:
-        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}.{did_you_mean(name, SETS)}")
-    x_train, y_train, x_test, y_test, classes = SETS[name].load(data_folder(data_dir))
+def load(name, data_dir=None, size=None, test=None, seed=None):
+    """The data set of that name. DataError says what is missing or damaged, and the cure.
+
+    Your own pictures have the names "folder:PATH", a folder with a folder of PNG and JPEG files for each class, and
+    "npz:PATH", a file of arrays. For these alone are
+    size: (height, width) that pictures in folders are cut and scaled to; 32 unless given
+    test: the share of them to test with, 0.2 unless given    seed: of the split, 0 unless given
+    """
+    kind, colon, path = str(name).partition(":")
+    reader, takes = own.KINDS.get(kind if colon else "", (None, ()))
+    known = None if reader else set_named(name)
+    given = {key: value for key, value in (("size", size), ("test", test), ("seed", seed)) if value is not None}
+    if not given.keys() <= set(takes):
+        raise DataError(f"load({name!r}) takes no {', '.join(sorted(given.keys() - set(takes)))}: that is for "
+                        f"load(\"folder:PATH\"), or in part for load(\"npz:PATH\").")
+    try:
+        arrays = reader(path, **given) if reader else known.load(data_folder(data_dir))
+    except OSError as problem:
+        raise DataError(f"{problem.filename or name} cannot be read ({problem.strerror or problem}). Do you have the "
+                        f"right to read it?") from problem
+    x_train, y_train, x_test, y_test, classes = arrays
     return Dataset(x_train, y_train, x_test, y_test, list(classes))
+
+
+def set_named(name):
+    """What reads the published data set of that name."""
+    if name not in SETS:
+        own_name = isinstance(name, str) and (
+            f"folder:{name}" if os.path.isdir(name) else f"npz:{name}" if os.path.isfile(name) else None)
+        hint = f" Your own pictures: load({own_name!r})." if own_name else did_you_mean(name, SETS)
+        raise DataError(f"unknown data set {name!r}; known are {', '.join(SETS)}.{hint}")
+    return SETS[name]
 
 
 def there(data_dir=None):
@@ -67,8 +96,8 @@ def data_folder(data_dir=None):
     """The folder of the data sets. One that somebody named must exist; the default ones are made when needed."""
     named = data_dir or os.environ.get("MINIDL_DATA")
     if named:
-        folder = Path(os.path.expanduser(named))
-        if not folder.is_dir():
+        folder = named_folder(named)
+        if not os.path.isdir(folder):  # Path.is_dir raises where one may not look
             source = "data_dir" if data_dir else "the environment variable MINIDL_DATA"
             raise DataError(f"{folder}, named by {source}, is no folder. Correct the name, or make the folder:  "
                             f"mkdir -p {folder}")
@@ -77,8 +106,16 @@ def data_folder(data_dir=None):
     return checkout / "datasets" if is_checkout(checkout) else _home() / ".cache" / "minidl"
 
 
+def named_folder(name):
+    """The folder of that name, which may begin with ~, the user's home."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as problem:  # no HOME, and no user of that number, as in some containers
+        raise DataError(f"{name}: this user has no home folder (HOME is not set). Name a folder without ~") from problem
+
+
 def _home():
-    """The user's folder, or the current one, where the system knows of none."""
+    """The user's home, or the current folder where the system knows of none."""
     home = os.path.expanduser("~")
     return Path.cwd() if home == "~" else Path(home)
 

@@ -6,16 +6,17 @@ Krizhevsky 2009, "Learning multiple layers of features from tiny images".
 
 import gzip
 import tarfile
-import zlib
 from typing import NamedTuple
 
 import numpy as np
 
-from minidl.datasets.download import RemoteFile, fetch
+from minidl.datasets.download import RemoteFile, fetch, is_right
 from minidl.errors import DataError
+from minidl.text import words_of
 
 PIXELS = 3 * 32 * 32
 CURE = "It is damaged, incomplete or of another version: delete it and run this again, or fetch a fresh copy."
+BESIDES = 1 << 24  # bytes: what the archives hold besides the wanted files is a thousand times smaller
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
 
 
@@ -51,13 +52,48 @@ class Release(NamedTuple):
             files = unpack(source, self)
         for name in files:
             files[name] = files[name].reshape(-1, self.label_bytes + PIXELS)  # one record in each row
-            labels = files[name][:, self.label_bytes - 1]
+            labels, pixels = files[name][:, self.label_bytes - 1], files[name][:, self.label_bytes:]
+            if are_equal(pixels):
+                raise DataError(f"{name} in {source}: all pixels are {pixels[0, 0]}. {CURE}")
             if labels.max() >= len(self.classes):
                 raise DataError(f"{name} in {source}: label {labels.max()} in record {labels.argmax():,}; expected 0 "
                                 f"to {len(self.classes) - 1}. {CURE}")
         x_train, y_train = decode([files[name] for name in self.train], self)
         x_test, y_test = decode([files[name] for name in self.test], self)
         return x_train, y_train, x_test, y_test, self.classes
+
+    def downloads(self, folder):
+        """{path: RemoteFile} of what is downloaded into the folder."""
+        return {folder / self.archive.name: self.archive}
+
+    def findings(self, folder):
+        """What `minidl data verify` finds: (path, right, words) of every file that is there. Unpacked files are
+        compared with those in the archive, where that is there and right: no published checksums of them are known."""
+        archive, found, official = folder / self.archive.name, [], {}
+        if archive.is_file():
+            right = is_right(archive, self.archive)
+            found.append((archive, right, "SHA-256 as published" if right else f"wrong SHA-256. {CURE}"))
+            official = unpack(archive, self) if right else {}
+        try:
+            place, files = unpacked(folder, self)
+        except DataError as problem:
+            return [*found, (folder, False, str(problem))]
+        for name, content in (files or {}).items():
+            if name in official:
+                right = np.array_equal(content, official[name])
+                words = f"{'equals' if right else 'differs from'} the one in {archive.name}"
+            else:
+                right, words = self.plausible(content)
+            found.append((place / name, right, words))
+        return found
+
+    def plausible(self, content):
+        """Whether the bytes of an unpacked file can be right: False where they cannot, None where nobody knows."""
+        records = content.reshape(-1, self.label_bytes + PIXELS)
+        labels, pixels = records[:, self.label_bytes - 1], records[:, self.label_bytes:]
+        if labels.max() >= len(self.classes) or are_equal(pixels):
+            return False, f"labels up to {labels.max()}, pixels from {pixels.min()} to {pixels.max()}. {CURE}"
+        return None, f"its size fits and its labels are possible; only {self.archive.name} has a published SHA-256"
 
 
 def remote(name, size, sha256):
@@ -105,7 +141,10 @@ def unpacked(folder, release):
                             f"{release.archive.name}, or delete the others to have it downloaded.")
         for name, path in paths.items():
             expect_size(path, path.stat().st_size, release.sizes()[name])
-        return place, {name: np.fromfile(path, np.uint8) for name, path in paths.items()}
+        files = {name: np.fromfile(path, np.uint8) for name, path in paths.items()}
+        for name, path in paths.items():  # again: somebody may have been copying
+            expect_size(path, len(files[name]), release.sizes()[name])
+        return place, files
     return folder, None
 
 
@@ -113,22 +152,47 @@ def unpack(archive, release):
     """{name: bytes} of the wanted files. They are read into memory: what else an archive may hold touches no disk."""
     sizes, files = release.sizes(), {}
     try:
-        with gzip.open(archive) as stream:
+        with gzip.open(archive) as packed:
+            stream = Bounded(packed, sum(sizes.values()) + BESIDES, archive)
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
                     folder, _, name = member.name.removeprefix("./").rpartition("/")
                     if folder == release.folder and name in sizes and member.isfile():
+                        if name in files:
+                            raise DataError(f"{archive} holds {name} twice. {CURE}")
                         expect_size(f"{name} in {archive}", member.size, sizes[name])
                         files[name] = np.frombuffer(tar.extractfile(member).read(), np.uint8)
+                        expect_size(f"{name} in {archive}", len(files[name]), sizes[name])
             while stream.read(1 << 20):  # to the very end, where gzip keeps its checksum
                 pass
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as problem:
-        raise DataError(f"{archive} cannot be unpacked ({problem}). {CURE}") from problem
+    except (DataError, PermissionError):
+        raise
+    except Exception as problem:  # gzip, zlib and tarfile have a dozen kinds for what may be damaged
+        raise DataError(f"{archive} cannot be unpacked ({words_of(problem)}). {CURE}") from problem
     missing = [name for name in sizes if name not in files]
     if missing:
         raise DataError(f"{archive} lacks {', '.join(missing)}. Expected is the binary version, "
                         f"{release.archive.name}. {CURE}")
     return files
+
+
+class Bounded:
+    """A stream of at most `limit` bytes: a small archive may unpack to more than a computer has."""
+
+    def __init__(self, stream, limit, name):
+        self.stream, self.left, self.name = stream, limit, name
+
+    def read(self, size):
+        block = self.stream.read(size)
+        self.left -= len(block)
+        if self.left < 0:
+            raise DataError(f"{self.name} unpacks to far more than the official archive does. {CURE}")
+        return block
+
+
+def are_equal(pixels):
+    """Whether all have one value, as a download leaves them that reserved its room and was cut."""
+    return np.ptp(pixels[0]) == 0 and np.ptp(pixels) == 0
 
 
 def expect_size(path, found, expected):

@@ -5,6 +5,7 @@ axis, as a big-endian 32-bit integer; then the bytes. LeCun, Cortes & Burges 199
 """
 
 import gzip
+import hashlib
 import sys
 import zlib
 from math import prod
@@ -13,10 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minidl.datasets.download import RemoteFile, fetch
+from minidl.datasets.download import RemoteFile, fetch, is_right
 from minidl.errors import DataError
+from minidl.text import words_of
 
 CURE = "It is damaged, incomplete or another file: delete it and run this again, or fetch a fresh copy."
+LARGEST = 1 << 28  # bytes: five times the largest of these files
 PACKAGE = Path(__file__).parent  # its folder mnist/ has the two test files
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -28,6 +31,7 @@ class Release(NamedTuple):
     subfolders: tuple  # the usual places of its files; a download goes into the first
     files: dict  # {name: RemoteFile}
     classes: list
+    unpacked: dict = {}  # {name: SHA-256 of the unpacked file}
 
     def there(self, folder):
         """Whether the folder has all files."""
@@ -35,8 +39,13 @@ class Release(NamedTuple):
 
     def load(self, folder):
         """Images and labels to train and to test, and the classes."""
-        return (*self.pair(folder, TRAIN_IMAGES, TRAIN_LABELS), *self.pair(folder, TEST_IMAGES, TEST_LABELS),
-                self.classes)
+        x_train, y_train = self.pair(folder, TRAIN_IMAGES, TRAIN_LABELS)
+        x_test, y_test = self.pair(folder, TEST_IMAGES, TEST_LABELS)
+        if x_train.shape[1:] != x_test.shape[1:]:
+            raise DataError(f"{self.find(folder, TRAIN_IMAGES)} has images of {x_train.shape[1:3]}, "
+                            f"{self.find(folder, TEST_IMAGES)} of {x_test.shape[1:3]}: they do not belong together. "
+                            f"Delete both and run this again, or fetch fresh copies.")
+        return x_train, y_train, x_test, y_test, self.classes
 
     def pair(self, folder, images, labels):
         """Images (N, H, W, 1) uint8 and labels (N,) int64 from two files, downloaded if they are not in the folder."""
@@ -50,6 +59,30 @@ class Release(NamedTuple):
             raise DataError(f"{labels}: label {y.max()} at place {y.argmax():,}; expected 0 to "
                             f"{len(self.classes) - 1}. {CURE}")
         return x[..., None], y.astype(np.int64)
+
+    def downloads(self, folder):
+        """{path: RemoteFile} of what is downloaded into the folder."""
+        return {folder / self.subfolders[0] / file.name: file for file in self.files.values()}
+
+    def findings(self, folder):
+        """What `minidl data verify` finds: (path, right, words) of every file that is there."""
+        return [(path, *self.compare(path, name)) for name in self.files if (path := self.find(folder, name))]
+
+    def compare(self, path, name):
+        """Whether the official file of that name is right, None where nobody knows; and why."""
+        published = self.files[name]
+        if path.suffix == ".gz" and is_right(path, published):
+            return True, "SHA-256 as published"
+        try:
+            array = read_idx(path, axes=3 if "images" in name else 1)
+        except DataError as problem:
+            return False, str(problem)
+        if name not in self.unpacked:
+            return None, "readable; minidl knows the SHA-256 of the packed file alone"
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        if hashlib.sha256(header + array.tobytes()).hexdigest() == self.unpacked[name]:
+            return True, "SHA-256 of the unpacked file as published"
+        return False, f"readable, but not the official file (wrong SHA-256). {CURE}"
 
     def find(self, folder, name):
         """The path of an official file, under any of its usual spellings and places, or None.
@@ -90,6 +123,13 @@ class Digits10k(Release):
     def there(self, folder):
         return True
 
+    def downloads(self, folder):
+        """Nothing: the package has both files, and those in the folder are MNIST's."""
+        return {}
+
+    def findings(self, folder):
+        return super().findings(PACKAGE) + super().findings(folder)
+
     def load(self, folder):
         if super().there(PACKAGE) and not super().there(folder):
             folder = PACKAGE
@@ -111,9 +151,15 @@ MNIST = Digits(("mnist", "MNIST/raw"), published(
      (TRAIN_LABELS, 28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
      (TEST_IMAGES, 1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
      (TEST_LABELS, 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")]),
-    [str(digit) for digit in range(10)])
+    [str(digit) for digit in range(10)],
+    # computed from the test files; several public lists agree on all four
+    {TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+     TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+     TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+     TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"})
 
-MNIST10K = Digits10k(MNIST.subfolders, {name: MNIST.files[name] for name in (TEST_IMAGES, TEST_LABELS)}, MNIST.classes)
+MNIST10K = Digits10k(MNIST.subfolders, {name: MNIST.files[name] for name in (TEST_IMAGES, TEST_LABELS)}, MNIST.classes,
+                     MNIST.unpacked)
 
 # 70,000 small pictures of clothes, in the format of MNIST and harder. Xiao, Rasul & Vollgraf 2017.
 FASHION_MNIST = Release(("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"), published(
@@ -129,19 +175,28 @@ FASHION_MNIST = Release(("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"), 
 def read_idx(path, axes):
     """The array in an idx file of bytes with that many axes, packed by gzip or not."""
     path = Path(path)
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as problem:
-            raise DataError(f"{path} cannot be unpacked ({problem}). {CURE}") from problem
-    start = 4 + 4 * axes
-    magic = bytes([0, 0, 8, axes])
-    if content[:4] != magic:
-        raise DataError(f"{path} is no idx file of bytes with {axes} axes: it begins with {content[:4].hex(' ')}, "
+    packed, start, magic = path.suffix == ".gz", 4 + 4 * axes, bytes([0, 0, 8, axes])
+    try:
+        with (gzip.open if packed else open)(path, "rb") as file:
+            head = file.read(start)
+            shape = tuple(np.frombuffer(head[4:].ljust(4 * axes, b"\0"), ">u4").tolist())
+            promised = start + prod(shape)
+            # one byte more than promised shows that there are more; a file that never ends is not read to its end
+            content = head + file.read(promised - start + 1) if head[:4] == magic and promised < LARGEST else head
+    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+        raise DataError(f"{path} cannot be unpacked ({words_of(problem)}). {CURE}") from problem
+    if head[:4] != magic:
+        raise DataError(f"{path} is no idx file of bytes with {axes} axes: it begins with {head[:4].hex(' ')}, "
                         f"expected {magic.hex(' ')}. {CURE}")
-    shape = tuple(np.frombuffer(content[4:start].ljust(4 * axes, b"\0"), ">u4").tolist())
-    if len(content) != start + prod(shape):
-        raise DataError(f"{path} holds {len(content):,} bytes; its header promises {start + prod(shape):,} "
+    if promised >= LARGEST:
+        raise DataError(f"{path}: its header promises {promised:,} bytes, more than any such file has. {CURE}")
+    if len(content) != promised:
+        size = f"{len(content):,}{' or more' * (len(content) > promised)}" if packed else f"{path.stat().st_size:,}"
+        raise DataError(f"{path} holds {size} bytes; its header promises {promised:,} "
                         f"({' x '.join(map(str, shape))}). {CURE}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+    if shape[0] == 0 or min(shape[1:], default=2) < 2:  # a picture of 784 x 1 is a row of numbers
+        raise DataError(f"{path} holds {' x '.join(map(str, shape))} bytes: no pictures, no labels. {CURE}")
+    array = np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+    if array.size > 1 and np.ptp(array[0]) == 0 and np.ptp(array) == 0:
+        raise DataError(f"{path}: all {array.size:,} bytes are {array.flat[0]}. {CURE}")
+    return array

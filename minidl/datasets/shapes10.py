@@ -15,16 +15,21 @@ The pixels are a pure function of (count, seed): all chance comes from one PCG64
 """
 
 import contextlib
-import os
-import uuid
-import zipfile
+import sys
+import time
 from math import sqrt
 
 import numpy as np
 
+from minidl.datasets.npz import read_arrays
+from minidl.errors import DataError
+from minidl.files import written_whole
+
 SIZE = 32
 VERSION = 1  # of the pictures: raise it with every change that moves a pixel, and old caches are left alone
 
+LARGEST = 1 << 27  # bytes that the copy of the pictures may have: three times what it has
+ORPHAN_SECONDS = 600  # a file that nobody has written to for so long was left by a process that was killed
 CHUNK = 128  # images drawn at once: what is at work fits into the cache. The pictures do not depend on it.
 NEGATIVES = 0.12  # share of images printed as a negative: dark figure, light background
 GRAIN = 0.1  # largest noise that a pixel gets, up or down, where 1 is white
@@ -185,19 +190,54 @@ def load(folder):
     """10,000 images to train, 2,000 to test; drawn at the first call, then kept in `folder`, if that can be written."""
     cache = folder / "shapes10" / f"version{VERSION}.npz"
     try:
-        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            return *(kept[name] for name in ("x_train", "y_train", "x_test", "y_test")), CLASSES
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # not there or damaged: draw it again
+        return *read_cache(cache), CLASSES
+    except OSError:  # not there, or not for us to read
         pass
+    except DataError as problem:
+        print(f"shapes10: the pictures are drawn anew, because their copy is damaged. {problem}", file=sys.stderr)
+    arrays = draw()
+    with contextlib.suppress(OSError, DataError):  # a folder of the school that pupils may only read, or a full disk
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        for left in cache.parent.glob(f"{cache.name}.*.part"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > ORPHAN_SECONDS:
+                left.unlink()
+        with written_whole(cache, "shapes10") as file:
+            np.savez(file, **arrays)
+    return *arrays.values(), CLASSES
+
+
+def draw():
+    """{name: array} of the data set."""
     x_train, y_train = generate(10_000, seed=1)
     x_test, y_test = generate(2_000, seed=2)
-    temporary = cache.with_name(f"{uuid.uuid4().hex}.part")
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+
+
+def read_cache(cache):
+    """The four arrays. DataError where they cannot be those that were drawn."""
+    arrays = read_arrays(cache, ("x_train", "y_train", "x_test", "y_test"), LARGEST)
+    for part in ("train", "test"):
+        x, y = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
+        if (x is None or y is None or (x.dtype, y.dtype) != (np.uint8, np.int64) or y.ndim != 1
+                or x.shape != (len(y), SIZE, SIZE, 3)):
+            raise DataError(f"{cache} lacks x_{part} or y_{part}, or has them in another shape or type.")
+        if not x.any() or y.min() < 0 or y.max() >= len(CLASSES):
+            raise DataError(f"{cache}: x_{part} is black, or y_{part} is not from 0 to {len(CLASSES) - 1}.")
+    return tuple(arrays.values())
+
+
+def downloads(folder):
+    """{path: None}: the copy of the pictures, which nobody publishes."""
+    return {folder / "shapes10" / f"version{VERSION}.npz": None}
+
+
+def findings(folder):
+    """What `minidl data verify` finds: the copy equals what is drawn now, or not."""
+    cache, = downloads(folder)
+    if not cache.is_file():
+        return []
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez(file, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-        os.replace(temporary, cache)  # in one step: nobody ever reads half a file
-    except OSError:  # a folder of the school that pupils may only read, or a full disk
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return x_train, y_train, x_test, y_test, CLASSES
+        same = all(np.array_equal(kept, drawn) for kept, drawn in zip(read_cache(cache), draw().values(), strict=True))
+        return [(cache, same, "equals what is drawn now" if same else "differs from what is drawn now")]
+    except DataError as problem:
+        return [(cache, False, str(problem))]

@@ -60,7 +60,7 @@ class Lesson:
         parser.add_argument("--backend", choices=backend.BACKENDS, help="the array library (default: numpy, or what "
                             "MINIDL_BACKEND says)")
         parser.add_argument("--data", default=data, metavar="NAME", help=f"the data set (default {data}): mnist10k, "
-                            "shapes10 (both need no download), cifar10, mnist, ...")
+                            "shapes10 (both need no download), cifar10, mnist, folder:PATH, npz:PATH, ...")
         parser.add_argument("--data-dir", metavar="DIR", help="the folder of the data sets (default: what MINIDL_DATA "
                             "says, or the folder datasets/)")
         parser.add_argument("--seeds", type=int, metavar="N", help=f"repeat the experiment from N seeds (default "
