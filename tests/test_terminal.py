@@ -287,7 +287,7 @@ sys.exit(cli.main(sys.argv[1:]))
 @pytest.mark.skipif(os.name == "nt", reason="no user database")
 @pytest.mark.parametrize(("arguments", "status", "part"), [
     (["data"], 0, "folder: {here}/.cache/minidl"), (["data", "mnist10k"], 0, "8,000 training and 2,000 test images"),
-    (["data", "--data-dir", "~/data"], 2, "~/data, named by data_dir, is no folder"),
+    (["data", "--data-dir", "~/data"], 2, "~/data: this user has no home folder"),
     (["gradcheck", "~/x.py:X", "--input-shape", "3"], 2, "no such file")], ids=lambda value: str(value)[:20])
 def test_without_a_home(tmp_path, arguments, status, part):
     """As in a container: no HOME, and a user that the system does not know."""
