@@ -22,6 +22,7 @@ __all__ = ["few_shapes", "small_cifar"]  # fixtures
 def offline(monkeypatch):
     monkeypatch.setenv("MINIDL_OFFLINE", "1")
     monkeypatch.delenv("MINIDL_DATA", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture

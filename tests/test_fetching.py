@@ -14,12 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from hostile.answers import ANSWERS, HALF, RIGHT, ends_after, good, redirect, sends, status
 from hostile.server import CONTENT, SIZE, serving
 
-from minidl.datasets import SETS, download, lock, transfer
+from minidl.datasets import SETS, command, download, load, lock, transfer
 from minidl.errors import DataError
 
 SHORT = {transfer: {"STALL_SECONDS": 0.08, "CONNECT_SECONDS": 0.04, "LONGEST_WAIT": 5},
@@ -276,6 +277,22 @@ def test_what_the_disk_refuses(server, tmp_path, monkeypatch, number, words, pla
     if place is not download:  # there, what cannot be read back counts as wrong
         assert f"cannot write {tmp_path / 'file.bin'}" in text and words in text and "MINIDL_DATA" in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_pipe_is_no_fault_of_the_disk(server, tmp_path, monkeypatch):
+    """`minidl data fetch cifar10 | head`: what came stays for the next run, and the lock goes."""
+    def closed(*arguments, **named):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    remote = server.remote(good)
+    known = SimpleNamespace(load=lambda folder: download.fetch(remote, folder))
+    monkeypatch.setitem(SETS, "file", known)
+    monkeypatch.setattr("builtins.print", closed)
+    for call in (lambda: download.fetch(remote, tmp_path), lambda: load("file", tmp_path),
+                 lambda: command.run(["file"], tmp_path), lambda: command.run(["where"], tmp_path)):
+        with pytest.raises(BrokenPipeError):
+            call()
+        assert [path.name for path in tmp_path.iterdir()] in ([], ["file.bin.part"])
 
 
 def test_a_full_disk_takes_nothing_of_what_was_there(server, tmp_path, monkeypatch):

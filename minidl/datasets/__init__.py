@@ -69,6 +69,8 @@ def load(name, data_dir=None, size=None, test=None, seed=None):
                         f"load(\"folder:PATH\"), or in part for load(\"npz:PATH\").")
     try:
         arrays = reader(path, **given) if reader else known.load(data_folder(data_dir))
+    except BrokenPipeError:  # the reader of what is printed has left
+        raise
     except OSError as problem:
         raise DataError(f"{problem.filename or name} cannot be read ({problem.strerror or problem}). Do you have the "
                         f"right to read it?") from problem

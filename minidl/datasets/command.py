@@ -16,6 +16,8 @@ def run(words, data_dir=None):
     action = ACTIONS.get(words[0]) if words else show_names
     try:
         return action(words[1:], data_dir) if action else fetch_sets(words, data_dir)
+    except BrokenPipeError:  # the reader of what is printed has left
+        raise
     except OSError as problem:
         raise DataError(f"{problem.filename or 'a file'} cannot be read or deleted ({problem.strerror or problem}). Do "
                         f"you have the right to?") from problem

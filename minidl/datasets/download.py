@@ -59,6 +59,8 @@ def fetch(remote, folder):
                     return fetch_or_wait(remote, target)
         finally:
             remove_empty(new_folders)
+    except BrokenPipeError:  # the reader of what is printed has left
+        raise
     except (DataError, OSError) as problem:
         if is_right(target, remote):  # another process, or somebody's hand, has put it there meanwhile
             return target
