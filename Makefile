@@ -6,6 +6,8 @@ LESSON ?= 02
 FLAGS ?=
 BACKEND ?=
 python = .venv/bin/python
+# the tests run in a process for each core; for a debugger: make test FLAGS='-n 0 --pdb'
+side_by_side = -n auto --maxprocesses 4 --dist worksteal
 ready = .venv/.ready
 notebook_ready = .venv/.notebook-ready
 
@@ -36,15 +38,15 @@ runs/notebooks/%.ipynb: lessons/%.py | $(notebook_ready)
 	@.venv/bin/minidl lesson $(firstword $(subst _, ,$*)) --notebook $@
 
 test: $(ready)
-	$(python) -m pytest -q -rs -m "not slow" $(if $(BACKEND),--backend $(BACKEND)) $(FLAGS)
+	$(python) -m pytest -q -rs -m "not slow" $(if $(BACKEND),--backend $(BACKEND),$(side_by_side)) $(FLAGS)
 
 test-slow: $(ready) $(notebook_ready)
-	$(python) -m pytest -q -m slow $(FLAGS)
+	$(python) -m pytest -q -m slow $(side_by_side) $(FLAGS)
 
 # In environments of their own. A line `numpy>=2.0` of setup.cfg becomes `numpy==2.0`.
 test-versions: test-lowest test-newest
 test-lowest: pythons = 3.10 3.11 3.12
-test-lowest: constraints = sed -n 's/^ *\([a-z]*\)>=\([0-9.]*\)$$/\1==\2/p' setup.cfg
+test-lowest: constraints = sed -n 's/^ *\([a-z-]*\)>=\([0-9.]*\)$$/\1==\2/p' setup.cfg
 test-newest: pythons = 3.14 3.13 3.12 3.11
 test-newest: constraints = true
 test-lowest test-newest: test-%:
@@ -52,7 +54,7 @@ test-lowest test-newest: test-%:
 	@$(constraints) > .venv-$*/constraints.txt
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-$*/constraints.txt --editable '.[dev]'
 	.venv-$*/bin/python -m minidl doctor
-	.venv-$*/bin/python -m pytest -q -rs -m "not slow" $(FLAGS)
+	.venv-$*/bin/python -m pytest -q -rs -m "not slow" $(side_by_side) $(FLAGS)
 
 lint: $(ready)
 	$(python) -m ruff check .
