@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -278,6 +279,29 @@ def test_a_crash_in_the_middle_of_a_save(tmp_path, monkeypatch, every_step, func
         patch.setattr(os, function, crash)
         trained(tmp_path / "x")
     assert trained(tmp_path / "x", resume=True)[0] == expected
+
+
+def test_threads_that_save_to_one_path_leave_a_whole_file(tmp_path):
+    """40 rounds of four threads, each with a model of its own numbers: the file is one of theirs, and nothing else is
+    left."""
+    models = [Sequential([Dense(200)], input_shape=(50,)) for _ in range(4)]
+    for number, model in enumerate(models):
+        model.layers[0].W.data[...] = number
+    reader = Sequential([Dense(200)], input_shape=(50,))
+    for number in range(40):
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(model.save, tmp_path / "model.npz") for model in models]:
+                done.result()
+        reader.load(tmp_path / "model.npz")
+        assert len(set(reader.state_dict()["dense_1.W"].ravel().tolist())) == 1, f"round {number}: a mixed file"
+    assert os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_a_model_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", **{"dense_1.W": np.zeros((1000, 10000))})
+    with pytest.raises(DataError) as caught:
+        Sequential([Dense(200)], input_shape=(50,)).load(tmp_path / "bomb.npz")
+    assert_says(caught, "bomb.npz: not a complete model file but one that would unpack to more than 100 times its size")
 
 
 # -------------------------------------------------------------------------------------------------- Ctrl-C and SIGTERM
