@@ -126,7 +126,7 @@ def lowest_versions():
         declared = importlib.metadata.requires("minidl") or []
     except importlib.metadata.PackageNotFoundError:
         declared = []
-    return dict(re.findall(r"^([\w-]+)>=([\d.]+)$", "\n".join(declared), re.MULTILINE))
+    return dict(re.findall(r"^([\w-]+) ?\(?>=([\d.]+)\)?$", "\n".join(declared), re.MULTILINE))
 
 
 def _numbers(version):
