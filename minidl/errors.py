@@ -35,7 +35,7 @@ class SuspiciousWarning(UserWarning):
 
 def suspect(message):
     """Warn with a SuspiciousWarning that names the line of the caller's own code, outside of minidl."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "minidl":
+    frame, level, inside = sys._getframe(1), 2, ("minidl", "contextlib")     # a block of `with` goes through the second
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, SuspiciousWarning, stacklevel=level)

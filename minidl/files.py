@@ -29,8 +29,9 @@ def written_whole(path, what, previous=None):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if previous is not None and os.path.exists(path):
-            os.replace(path, previous)
+        if previous is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, previous)
         os.replace(temporary, path)
         _sync_folder(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as reason:

@@ -34,7 +34,8 @@ def architecture(model):
     """What the model consists of, a line for each layer: "relu_1: ReLU()". Dropout is left out: it has no weights, and
     a trained model does without."""
     if not hasattr(model, "walk"):
-        return [type(model).__name__]
+        parameters = model.parameters()
+        return [type(model).__name__, *(f"{parameter.name}: {parameter.data.shape}" for parameter in parameters)]
     layers = [layer for layer in model.walk() if not layer.sublayers() and type(layer).__name__ != "Dropout"]
     return [layer.label() for layer in layers]
 
@@ -145,11 +146,11 @@ def other_kind(head):
     return next((kind for start, kind in kinds.items() if head.startswith(start)), "a text file" if text else None)
 
 
-def checked_path(path, who):
-    """The path as text, after checking that it names a file."""
-    if isinstance(path, dict):
+def checked_path(path, who, what="a file", example="model.npz"):
+    """The path as text, after checking that it names something; `what` and `example` say what is expected."""
+    if isinstance(path, dict) and what == "a file":
         raise UserError(f"{who}: expected the name of a file, got a dict. Arrays are taken over by "
                         f"model.load_state_dict(...)")
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise UserError(f"{who}: expected the name of a file, such as \"model.npz\", got {described(path)}")
+        raise UserError(f"{who}: expected the name of {what}, such as \"{example}\", got {described(path)}")
     return os.fspath(path)

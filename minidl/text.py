@@ -4,6 +4,7 @@ drawn over again while something runs; times in words."""
 import shutil
 import sys
 import textwrap
+import threading
 
 
 def table(header, rows, right=(), wrap=None, rules=False, footer=()):
@@ -54,10 +55,10 @@ class StatusLine:
     def __init__(self, wanted=True):
         self.active, self.shown, self.stdout = False, "", None
         on_a_terminal = sys.stderr is not None and sys.stderr.isatty()      # it is None where somebody has closed it
-        self.wanted = wanted and on_a_terminal and not isinstance(sys.stdout, StatusLine)
+        self.wanted = wanted and on_a_terminal and threading.current_thread() is threading.main_thread()
 
     def __enter__(self):
-        if self.wanted:
+        if self.wanted and not isinstance(sys.stdout, StatusLine):
             self.stdout, sys.stdout, self.active = sys.stdout, self, True
         return self
 

@@ -1,6 +1,7 @@
 """Runs that survive: a training continued from its checkpoint has the bits of one that never stopped; damage is found;
 what does not belong together is refused by name; Ctrl-C and SIGTERM end a training in good order."""
 
+import functools
 import hashlib
 import json
 import os
@@ -26,8 +27,8 @@ from minidl.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, ReLU, Tanh
 from minidl.optimizers import SGD, Adam, Momentum, MovingAverage
 from minidl.regularizers import L2
 from minidl.schedules import Constant, Cosine, ReduceOnPlateau
+from minidl.training import Evaluation, fit
 from minidl.training import checkpoint as checkpoint_file
-from minidl.training import fit
 from minidl.training.checkpoint import read_checkpoint
 from minidl.training.interruption import ctrl_c_ends_all
 
@@ -191,6 +192,129 @@ def test_mistakes_with_checkpoints(tmp_path):
     assert_says(caught, "no folder can be made there", "Name another one")
 
 
+def test_the_same_cell_of_a_notebook_continues(tmp_path):
+    """The optimizer's rate, and the schedule itself, have changed since they were made."""
+    for schedule in (Cosine(0.1), ReduceOnPlateau(0.1, patience=0, threshold=0.9)):
+        model = Sequential([Flatten(), Dense(3)], input_shape=(4, 6, 2))
+        optimizer, folder = SGD(model.parameters(), lr=0.1), tmp_path / type(schedule).__name__
+        for _ in range(2):
+            history = fit(model, optimizer, IMAGES, LABELS, 4, report=None, schedule=schedule, checkpoint=folder,
+                          resume=True, callbacks=[ends_after(3)])
+            assert len(history.loss) == 3, "a stop by a callback is the end"
+        assert len(set(history.learning_rate)) > 1
+        assert optimizer.lr < 0.1
+
+
+def ends_after(epochs):
+    return lambda run: run.stop("enough") if run.epoch == epochs else None
+
+
+class Jitter:
+    """An augmentation of one's own, with a generator and a table."""
+
+    __slots__ = ("size", "table", "rng")
+
+    def __init__(self, size):
+        self.size, self.table, self.rng = size, {"a": Path("b")}, np.random.default_rng(0)
+
+    def __call__(self, x):
+        return x + self.size
+
+
+def rate(high, progress):
+    return np.float32(high * (1 - progress))
+
+
+ODD = {"a partial": {"schedule": functools.partial(rate, 0.1)}, "a lambda": {"schedule": lambda progress: 0.1},
+       "slots": {"augment": Jitter(0.5)}, "a method": {"augment": Jitter(0.25).__call__},
+       "a ufunc": {"prepare": np.tanh}}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_parts_of_ones_own(tmp_path, every_step, name):
+    expected, _ = trained(tmp_path / "whole", **ODD[name])
+    with pytest.raises(Killed):
+        trained(tmp_path / "x", step=7, **ODD[name])
+    assert trained(tmp_path / "x", resume=True, **ODD[name])[0] == expected
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    (lambda progress: 0.1, lambda progress: 0.9), (functools.partial(rate, 0.1), functools.partial(rate, 0.2))])
+def test_another_function_is_another_schedule(tmp_path, before, after):
+    trained(tmp_path, schedule=before)
+    with pytest.raises(UserError, match="is of another training: schedule was "):
+        trained(tmp_path, resume=True, schedule=after)
+
+
+def test_an_optimizer_whose_memory_nobody_knows(tmp_path):
+    class Own:
+        def __init__(self, parameters):
+            self.parameters = parameters
+
+        def step(self):
+            for parameter in self.parameters:
+                parameter.data -= 0.1 * parameter.grad
+
+    model = Sequential([Flatten(), Dense(3)], input_shape=(4, 6, 2))
+    with pytest.warns(SuspiciousWarning, match="Own has no state_dict .* is not in the checkpoint") as caught:
+        fit(model, Own(model.parameters()), IMAGES, LABELS, 1, report=None, checkpoint=tmp_path)
+    assert caught[0].filename == __file__
+    fit(model, Own(model.parameters()), IMAGES, LABELS, 1, report=None, checkpoint=tmp_path, resume=True)
+
+
+def test_what_cannot_be_saved_is_known_before_the_first_step(tmp_path, monkeypatch):
+    def callback(run):
+        raise AssertionError("a step was made")
+
+    callback.each_step = True
+    callback.state_dict = lambda: {"strange": object()}
+    callback.load_state_dict = callback.state_dict
+    model = Sequential([Flatten(), Dense(3)], input_shape=(4, 6, 2))
+
+    def start():
+        fit(model, SGD(model.parameters(), lr=0.1), IMAGES, LABELS, 1, checkpoint=tmp_path / "x", callbacks=[callback])
+
+    with pytest.raises(UserError) as caught:
+        start()
+    assert_says(caught, "a callback remembers cannot be saved (object <object object",
+                "Let its state_dict return arrays")
+    monkeypatch.setattr(checkpoint_file, "written_whole", no_right)
+    callback.state_dict = dict
+    with pytest.raises(DataError, match="may you write into it"):
+        start()
+
+
+def no_right(path, what, previous=None):
+    raise DataError(f"{path}: {what} cannot be saved there. Does the folder exist, and may you write into it?")
+
+
+def test_a_program_that_changes_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    trained("x", report=lambda line: os.chdir(tmp_path / "elsewhere"))
+    assert read_checkpoint(tmp_path / "x" / "last.checkpoint")[1]["epoch"] == 4
+
+
+def test_best_is_written_after_a_loss_that_is_nan_and_after_a_full_disk(tmp_path, monkeypatch):
+    losses = iter([np.nan, 0.9, 0.1, 0.5, 0.4])
+    model = Sequential([Flatten(), Dense(3)], input_shape=(4, 6, 2))
+    saved, plain = [], model.save
+    places = []
+
+    def save(path):
+        places.append(len(saved))
+        if len(places) == 2:
+            raise OSError(28, "No space left on device")
+        saved.append(path)
+        plain(path)
+
+    model.save = save
+    monkeypatch.setattr("minidl.training.run.evaluation", lambda *arguments, **options: Evaluation(0.5, next(losses)))
+    with pytest.warns(SuspiciousWarning, match="the best model could not be saved"):
+        fit(model, SGD(model.parameters(), lr=0.1), IMAGES, LABELS, 5, report=None, validation=0.1, checkpoint=tmp_path)
+    assert len(places) == 4, "tried for 0.9, for 0.1 in vain, then for 0.5 and 0.4"
+
+
 # -------------------------------------------------------------------------------------------------------- damaged files
 
 
@@ -224,6 +348,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, every_step)
     last.write_bytes(last.read_bytes()[:-1])
     with pytest.warns(SuspiciousWarning, match="last.checkpoint is damaged.*The checkpoint before it is taken"):
         assert trained(tmp_path / "x", resume=True)[0] == expected
+    assert (tmp_path / "x" / "last.damaged").exists(), "it would have become the previous one"
     for name in ("last", "previous"):
         (tmp_path / "x" / f"{name}.checkpoint").write_bytes(b"")
     with pytest.raises(DataError, match="no checkpoint in .* is whole.*Delete the folder"), \
@@ -350,8 +475,35 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path):
     history, lines = simple(tmp_path, callbacks=[signals(signal.SIGINT, 8)])
     assert lines[-1].endswith(f"; fit(..., checkpoint={str(tmp_path)!r}, resume=True) continues")
     history, lines = simple(tmp_path, callbacks=[signals(signal.SIGINT, None)], resume=True)
-    assert lines[0] == f"continues from {tmp_path / 'last.checkpoint'}: epoch 1, step 8 of 18"
+    assert lines[0] == f"{tmp_path / 'last.checkpoint'}: continues after step 8 of 18"
     assert (len(history.loss), history.stopped) == (3, "")
+
+
+@pytest.mark.usefixtures("nobody_insists")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_ctrl_c_after_a_nan_saves_no_nan(tmp_path):
+    def too_large(run):
+        if run.step == 14:
+            run.optimizer.lr = 1e38
+
+    too_large.each_step = True
+    history, lines = simple(tmp_path, callbacks=[too_large, signals(signal.SIGINT, 17)])
+    assert "training stopped: " in history.stopped
+    arrays = read_checkpoint(tmp_path / "last.checkpoint")[0]
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+@pytest.mark.usefixtures("nobody_insists")
+def test_ctrl_c_during_an_evaluation():
+    pressed = []
+
+    def prepare(x):
+        if len(x) == 7 and not pressed:     # the images to test
+            pressed.append(signal.raise_signal(signal.SIGINT))
+        return x
+
+    history, lines = simple(prepare=prepare, test=(IMAGES[:7], LABELS[:7]))
+    assert history.stopped == lines[-1] == "stopped by Ctrl-C after step 6 of 18"
 
 
 @pytest.mark.usefixtures("nobody_insists")

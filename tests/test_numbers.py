@@ -1,5 +1,7 @@
 """NaN and infinity: found within 20 steps, named by layer, and the model left with its last finite numbers."""
 
+import io
+import sys
 import warnings
 
 import numpy as np
@@ -10,7 +12,7 @@ from minidl import Residual, Sequential
 from minidl.backend import to_cpu, xp
 from minidl.core import Layer
 from minidl.errors import DataError, SuspiciousWarning, UserError
-from minidl.layers import BatchNorm, Dense, Flatten, ReLU, Tanh
+from minidl.layers import BatchNorm, Conv2D, Dense, Flatten, ReLU, Tanh
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, Adam, Momentum
 from minidl.training import evaluate, fit, numbers
@@ -135,7 +137,7 @@ def test_what_does_not_happen_again_is_said_to_be_so():
 
     found = train([Dense(3), Dice()])
     assert "between step 1 and 20 of 180 a number became NaN or infinite, and not so when" in found[1].stopped
-    assert "random numbers of its own?" in found[1].stopped
+    assert "remember something by itself? The model has" in found[1].stopped
 
 
 def test_without_a_report_it_is_a_warning():
@@ -163,6 +165,65 @@ def test_numbers_to_predict():
     assert "the loss is inf, from scores of at most" in history.stopped
     assert history.accuracy == []
     assert np.isfinite(to_cpu(model.forward(on_device(X)))).all()
+
+
+def test_on_a_terminal(monkeypatch):
+    """The line at the bottom has nothing to divide by where the run went back to the beginning."""
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("minidl.training.live.DRAW_SECONDS", 0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    found = train([Dense(3)], lr=9e38, make=SGD)
+    assert "training stopped: step 1 of 180" in found[1].stopped
+    found = train([Dense(3)])
+    assert found[1].stopped == ""
+    assert "epoch 1/3   step 10/180   0 s left   loss " in sys.stderr.getvalue()
+    assert "   accuracy 0." in sys.stderr.getvalue()
+
+
+def test_every_callback_is_finished():
+    class Fails:
+        def __call__(self, run):
+            pass
+
+        def finish(self, run):
+            raise OSError("no space")
+
+    finished, model = [], Sequential([Dense(3)], input_shape=(4,))
+    last = Fails()
+    last.finish = finished.append
+    with pytest.raises(OSError, match="no space"):
+        fit(model, SGD(model.parameters(), lr=0.1), X, LABELS, 1, report=None, callbacks=[last, Fails()])
+    assert len(finished) == 1
+    assert model.input_gradient
+
+
+class OwnModel:
+    """A model without layers, for vectors."""
+
+    def __init__(self):
+        self.dense = Dense(3)
+        self.dense.build((4,))
+
+    def forward(self, x):
+        return self.dense.forward(x)
+
+    def backward(self, dy):
+        return self.dense.backward(dy)
+
+    def parameters(self):
+        return self.dense.parameters()
+
+    def train(self):
+        self.dense.train()
+
+
+def test_a_model_of_ones_own_is_evaluated():
+    model = OwnModel()
+    history = fit(model, SGD(model.parameters(), lr=0.1), X, LABELS, 2, report=None, test=(X, LABELS), validation=0.1)
+    assert len(history.test_loss) == len(history.validation_accuracy) == 2
 
 
 # --------------------------------------------------------------------------------------------- saved, loaded, evaluated
@@ -195,6 +256,15 @@ def test_numbers_that_are_not_finite_are_not_saved_or_loaded_unless_asked_for(tm
 def test_evaluate_warns_of_scores_that_are_nan():
     with pytest.warns(SuspiciousWarning, match="evaluate: 600 of 600 images have scores that are NaN or infinite"):
         evaluate(with_nan(), X, LABELS)
+
+
+def test_scores_that_are_images_are_counted_by_image():
+    model = Sequential([Conv2D(2, 1)], input_shape=(5, 3, 4))
+    x, target = np.ones((6, 5, 3, 4), np.float32), np.zeros((6, 5, 3, 2))
+    assert evaluate(model, x, target, loss=MeanSquaredError()).loss > 0
+    model.layers[0].W.data[...] = xp.nan
+    with pytest.warns(SuspiciousWarning, match="evaluate: 6 of 6 images have scores"):
+        evaluate(model, x, target, loss=MeanSquaredError())
 
 
 def test_a_file_of_other_layers_is_refused(tmp_path):

@@ -14,7 +14,8 @@ run.stop("why")                          ends the training after this epoch or s
 
 An object with `__call__` may have more: `each_step = True` to be called after every step of the optimizer in place of
 every epoch; `finish(run)`, called once when the training ends, however it ends; `state_dict()` and
-`load_state_dict(state)` for what it remembers and no History knows, which travels in the checkpoint.
+`load_state_dict(state)` for what it remembers and no History knows, which travels in the checkpoint: arrays, numbers,
+texts, None, and lists of these, by name.
 """
 
 import csv
@@ -120,7 +121,7 @@ class Log:
     def __init__(self, path, example):
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             raise UserError(f"{type(self).__name__}: expected a name such as {example!r}, got {described(path)}")
-        self.path = os.fspath(path)
+        self.path = os.path.abspath(path)       # the same one if the program changes its folder
         try:
             self.make_place()
         except OSError as reason:

@@ -9,6 +9,7 @@ A file gets its name after it is complete and on the disk, so a crash or a power
 import hashlib
 import io
 import json
+import os
 import time
 from pathlib import Path
 
@@ -29,43 +30,52 @@ class Checkpoints:
     """The checkpoints of one run, in a folder; without a folder, all of this does nothing."""
 
     def __init__(self, run, folder, resume):
-        self.kept, self.saved_at = False, time.monotonic()
-        self.folder = None if folder is None else Path(checked_path(folder, "fit, checkpoint"))
-        if self.folder is None:
+        self.kept, self.saved_at, self.folder = False, time.monotonic(), None
+        if folder is None:
             if resume:
                 raise UserError("fit: resume=True continues from a checkpoint; name its folder, as in "
                                 "checkpoint=\"runs/first\"")
             return
+        self.named = checked_path(folder, "fit, checkpoint", "a folder", "runs/first")
+        self.folder = Path(self.named).absolute()       # the same one if the program changes its folder
         self.last, self.previous = self.folder / "last.checkpoint", self.folder / "previous.checkpoint"
         self.identity = identity(run)
-        if resume:
-            self.resume(run)
-        elif there := [path for path in (self.last, self.previous) if path.exists()]:
+        there = [path for path in (self.last, self.previous) if path.exists()]
+        if there and not resume:
             raise UserError(f"fit: there is a checkpoint already, {there[0]}. Pass resume=True to continue from it, "
                             f"name another folder, or delete this one")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as reason:
-            raise DataError(f"fit, checkpoint={str(folder)!r}: no folder can be made there ({reason.strerror}). Name "
-                            f"another one") from reason
+        if there:
+            self.resume(run, there)
+        else:
+            self.begin(run)
 
     # ------------------------------------------------------------------------------------------------------- saving
 
-    def save_in_time(self, run):
-        """After a step: a checkpoint where the last one is old."""
-        if time.monotonic() - self.saved_at > SAVE_SECONDS:
-            self.save(run)
+    def begin(self, run):
+        """The first checkpoint, before the first step: what cannot be saved is an error now, and not after hours."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as reason:
+            raise DataError(f"fit, checkpoint={self.named!r}: no folder can be made there ({reason.strerror}). Name "
+                            f"another one") from reason
+        self._save(run)
+        if not hasattr(run.optimizer, "load_state_dict"):
+            suspect(f"fit, checkpoint: {type(run.optimizer).__name__} has no state_dict and load_state_dict; what it "
+                    f"remembers from step to step is not in the checkpoint")
+
+    def due(self):
+        """Whether the last checkpoint is old."""
+        return self.folder is not None and time.monotonic() - self.saved_at > SAVE_SECONDS
 
     def save_epoch(self, run):
         """After an epoch: a checkpoint, and the model where it is the best so far."""
         if self.folder is None:
             return
         history = run.history
-        losses = history.validation_loss or history.test_loss or history.loss
-        if run.best is None or losses[-1] < run.best:
-            run.best = losses[-1]
-            if hasattr(run.model, "save"):
-                self._without_stopping(lambda: run.model.save(self.folder / "best.npz"), "the best model")
+        loss = (history.validation_loss or history.test_loss or history.loss)[-1]
+        if loss < run.best and hasattr(run.model, "save") and \
+                self._without_stopping(lambda: run.model.save(self.folder / "best.npz"), "the best model"):
+            run.best = loss
         self.save(run)
 
     def keep(self):
@@ -84,26 +94,27 @@ class Checkpoints:
             file.write(content)
 
     def _without_stopping(self, save, what):
-        """A disk that is full must not end a training of five hours."""
+        """Save, and return whether that worked: a disk that is full must not end a training of five hours."""
         try:
             save()
         except (DataError, OSError) as reason:
             words = getattr(reason.__cause__ or reason, "strerror", None) or reason
             suspect(f"fit: {what} could not be saved in {self.folder} ({words}). The training goes on, and the files "
                     f"from before are kept")
+            return False
+        return True
 
     def cure(self):
         """The end of a sentence that says how to go on."""
-        return "" if self.folder is None else f"; fit(..., checkpoint={str(self.folder)!r}, resume=True) continues"
+        return "" if self.folder is None else f"; fit(..., checkpoint={self.named!r}, resume=True) continues"
 
     # ------------------------------------------------------------------------------------------------------ resuming
 
-    def resume(self, run):
-        """Continue from the last checkpoint that is whole; from the beginning where there is none."""
-        there = [path for path in (self.last, self.previous) if path.exists()]
+    def resume(self, run, there):
+        """Continue from the first of these files that is whole."""
         for path in there:
             try:
-                arrays, facts, saved, with_versions = read_checkpoint(path)
+                arrays, facts, saved, saved_by = read_checkpoint(path)
             except DataError as reason:
                 damage = str(reason)
                 before = ". The checkpoint before it is taken" if path != there[-1] else ""
@@ -114,14 +125,21 @@ class Checkpoints:
                                 f"another folder for this training")
             put_back(run, arrays, facts, whole=True)
             run.stopped = run.history.stopped     # by a callback: then it has ended
-            others = [f"{name} {with_versions.get(name)} there, {now} here" for name, now in versions().items()
-                      if with_versions.get(name) != now]
-            run.say(f"continues from {path}: epoch {run.epoch}, step {run.step} of {run.steps}" +
-                         (f" (equal to a tolerance, not to the bit: {', '.join(others)})" if others else ""))
+            run.say(f"{path}: {self.continuation(run, saved_by)}")
+            if path == self.previous and self.last in there:
+                os.replace(self.last, self.last.with_suffix(".damaged"))    # or it would become the previous one
             return
-        if there:
-            raise DataError(f"fit, resume: no checkpoint in {self.folder} is whole: {damage}. Delete the folder to "
-                            f"begin from the start")
+        raise DataError(f"fit, resume: no checkpoint in {self.folder} is whole: {damage}. Delete the folder to begin "
+                        f"from the start")
+
+    def continuation(self, run, saved_by):
+        """What becomes of a training that was resumed, in words."""
+        if run.stopped or run.epoch == run.epochs:
+            return f"this training has ended after epoch {run.epoch}" + (f", {run.stopped}" if run.stopped else "")
+        others = [f"{name} {saved_by.get(name)} there, {here} here" for name, here in versions().items()
+                  if saved_by.get(name) != here]
+        return f"continues after step {run.step} of {run.steps}" + \
+            (f" (equal to a tolerance, not to the bit: {', '.join(others)})" if others else "")
 
 
 # ------------------------------------------------------------------------------------------------------------- files
@@ -130,9 +148,21 @@ def checkpoint_bytes(snapshot, identity):
     """The bytes of a checkpoint, without its first line."""
     texts = {"facts": snapshot.facts, "identity": identity, "versions": versions()}
     arrays = {name: to_cpu(array) for name, array in snapshot.arrays.items()}
+    try:
+        text = json.dumps(texts, default=as_python_number)
+    except TypeError as reason:
+        raise UserError(f"fit, checkpoint: what the optimizer, the schedule or a callback remembers cannot be saved "
+                        f"({reason}). Let its state_dict return arrays, numbers, texts and lists of these") from reason
     content = io.BytesIO()
-    np.savez(content, json=np.frombuffer(json.dumps(texts).encode(), np.uint8), **arrays)
+    np.savez(content, json=np.frombuffer(text.encode(), np.uint8), **arrays)
     return content.getvalue()
+
+
+def as_python_number(value):
+    """A number of NumPy as one of Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r:.60}")
 
 
 def read_checkpoint(path):

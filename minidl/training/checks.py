@@ -76,6 +76,8 @@ def cure(name, thing):
 
 def check_callbacks(callbacks):
     """The callbacks as a list, after checking that each can be called."""
+    if callbacks is None:
+        return []
     if callable(callbacks) and not isinstance(callbacks, type):
         raise UserError(f"fit: callbacks is {described(callbacks)}; expected a list of functions of the run. Write "
                         f"callbacks=[...] around it")

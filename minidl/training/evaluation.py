@@ -73,13 +73,13 @@ def evaluate(model, x, y, batch_size=500, prepare=asarray, loss=None, confusion=
 def evaluation(who, model, x, y, batch_size=500, prepare=asarray, loss=None, confusion=False):
     """The Evaluation, from x and y that are checked and on the device that computes."""
     scores = all_scores(who, model, x, batch_size, prepare)
-    bad = len(scores) - int(xp.isfinite(scores.sum(axis=-1)).sum())
+    bad = len(scores) - int(xp.isfinite(scores.reshape(len(scores), -1)).all(axis=1).sum())
     if bad:
         suspect(f"{who}: {bad} of {len(scores)} images have scores that are NaN or infinite, which count as a class "
                 f"nonetheless. Does the model hold NaN, or is x not prepared as in training?")
     if loss is not None:
         loss = float(copy.copy(loss).forward(scores, y))      # a copy: what it keeps for backward belongs to a training
-    if y.ndim != 1 or y.dtype.kind not in "iu":
+    if y.ndim != 1 or y.dtype.kind not in "iu" or scores.ndim != 2:
         return Evaluation(None, loss)
     if getattr(model, "output_shape", None) is None:      # a model of one's own, whose classes are known only now
         check_labels(y, scores.shape)
@@ -119,10 +119,14 @@ def smaller_batch(batch_size):
 @contextlib.contextmanager
 def evaluation_mode(model):
     """Inside the block, the model is in evaluation mode; after it, each of its layers in the mode before."""
-    modes = [(layer, layer.training, layer.keeping) for layer in model.walk()]
-    model.eval()
+    layers = model.walk() if hasattr(model, "walk") else ()     # a model of one's own may have no layers
+    modes = [(layer, layer.training, layer.keeping) for layer in layers]
+    if hasattr(model, "eval"):
+        model.eval()
     try:
         yield
     finally:
+        if not modes and hasattr(model, "train"):
+            model.train()
         for layer, training, keeping in modes:
             layer.training, layer.keeping = training, keeping

@@ -9,15 +9,14 @@ DRAW_SECONDS = 0.25
 
 
 class LiveLine(StatusLine):
-    """`epoch 3 of 10   step 120 of 500   loss 0.6231   accuracy 0.7840   5,210 images/s   2 min left`
+    """`epoch 3/10   step 1200/5000   2 min left   loss 0.6231   accuracy 0.7840   5,210 images/s`
 
-    Where nobody wants reports, or a debugger is at work, there is none.
+    In a narrow terminal the end of it is cut. Where nobody wants reports, or a debugger is at work, there is none.
     """
 
     def __init__(self, run):
         super().__init__(wanted=bool(run.report) and not under_debugger())
-        self.began = self.drawn = time.perf_counter()
-        self.first = run.step
+        self.drawn = time.perf_counter()
 
     def draw(self, run):
         """After a step. The loss is read here, which waits for a GPU, at most four times a second."""
@@ -25,9 +24,9 @@ class LiveLine(StatusLine):
         if not self.active or now - self.drawn < DRAW_SECONDS:
             return
         self.drawn = now
-        seconds = (now - self.began) / (run.step - self.first)      # a step
-        accuracy = [f"accuracy {float(run.right) / run.place:.4f}"] if run.classifies else []
-        self.show("   ".join([f"epoch {run.epoch + 1} of {run.epochs}", f"step {run.step} of {run.steps}",
-                              f"loss {float(run.total) / run.place:.4f}", *accuracy,
-                              f"{run.batch_size / seconds:,.0f} images/s",
-                              f"{in_words(seconds * (run.steps - run.step))} left"]))
+        rate = run.place / (now - run.epoch_began)      # images a second in this epoch
+        left = (run.epochs - run.epoch) * len(run.x) - run.place
+        parts = [f"epoch {run.epoch + 1}/{run.epochs}", f"step {run.step}/{run.steps}", f"{in_words(left / rate)} left",
+                 f"loss {float(run.total) / run.place:.4f}"]
+        parts += [f"accuracy {float(run.right) / run.place:.4f}"] if run.classifies else []
+        self.show("   ".join([*parts, f"{rate:,.0f} images/s"]))

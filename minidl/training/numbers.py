@@ -63,10 +63,11 @@ def first_bad_number(run):
             while run.step < first + LOOK_EVERY and run.place < len(run.x):
                 _step(run)
         except _BadNumber as found:
-            images = run.images(run.rows())
-            return f"step {run.step + 1} of {run.steps} (epoch {run.epoch + 1}): {found}. {_circumstances(run, images)}"
+            around = _circumstances(run, run.images(run.rows()))
+            return f"step {run.step + 1} of {run.steps} (epoch {run.epoch + 1}): {found}. {around}."
     return (f"between step {first + 1} and {first + LOOK_EVERY} of {run.steps} a number became NaN or infinite, and "
-            f"not so when these steps were repeated. Does a layer or augment draw random numbers of its own?")
+            f"not so when these steps were repeated. Does a callback change something, or does a layer, augment or an "
+            f"optimizer of your own draw random numbers or remember something by itself?")
 
 
 def _step(run):
@@ -93,14 +94,16 @@ def _step(run):
 @contextlib.contextmanager
 def _looking_at_layers(model):
     """Inside the block, a layer that returns NaN or infinite numbers raises _BadNumber."""
-    layers = leaves(model)
-    for layer in layers:
+    own = [(vars(layer), {name: vars(layer)[name] for name in ("forward", "backward") if name in vars(layer)})
+           for layer in leaves(model)]      # what somebody has hung onto a layer itself
+    for layer in leaves(model):
         layer.forward, layer.backward = _forward_of(layer), _backward_of(layer)
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.forward, layer.backward
+        for attributes, before in own:
+            del attributes["forward"], attributes["backward"]
+            attributes.update(before)
 
 
 def _forward_of(layer):
@@ -140,6 +143,8 @@ def _circumstances(run, images):
         g = sum(float((parameter.grad.astype("float64") ** 2).sum()) for parameter in run.model.parameters()) ** 0.5
     text = (f"Learning rate {rate:.3g}, l" if rate is not None else "L") + \
         f"ength of all weights {w:.3g}, of the last gradient {g:.3g}. "
-    if finite(images) and largest(images) > LARGE_INPUT:
+    if not finite(images):
+        return text + "Look for a division by zero in augment and prepare"
+    if largest(images) > LARGE_INPUT:
         return text + f"The largest input is {largest(images):.3g}: scale the data, or leave such rows out"
     return text + "Try a smaller learning rate"

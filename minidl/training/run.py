@@ -2,12 +2,12 @@
 
 import contextlib
 import time
-from math import ceil, nan
+from math import ceil, inf, nan
 
 from minidl.arguments import positive_integer
 from minidl.backend import draw_permutation, memory_for
 from minidl.errors import suspect
-from minidl.losses import SoftmaxCrossEntropy
+from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.schedules import watched
 from minidl.training.checkpoint import Checkpoints
 from minidl.training.checks import (
@@ -53,7 +53,8 @@ class Run:
         self.batch_size = positive_integer(batch_size, "batch_size")
         self.prepare, self.report, self.callbacks = prepare, report, check_callbacks(callbacks)
         self.x, self.y = checked_data("fit", model, x, y, self.loss)
-        self.classifies = self.y.dtype.kind in "iu" and self.y.ndim == 1     # otherwise numbers to predict: no accuracy
+        self.classifies = self.y.dtype.kind in "iu" and self.y.ndim == 1 and \
+            not isinstance(self.loss, MeanSquaredError)     # otherwise numbers to predict: no accuracy
         self.looks = {}     # what the model is evaluated on after every epoch
         if validation is not None:
             self.x, self.y, *self.looks["validation"] = set_apart(validation, self.x, self.y)
@@ -67,9 +68,8 @@ class Run:
         self.steps = self.epochs * ceil(len(self.x) / self.batch_size)
         self.order = None       # of the images in the epoch under way
         self.total = self.right = 0     # over the epoch under way: losses, hits
-        self.history, self.watching, self.best = History(), True, None
-        self.stopped, self.input_checked, self.classes = "", False, None
-        self.live = LiveLine(self)
+        self.history, self.watching, self.best = History(), True, inf
+        self.stopped, self.input_checked, self.classes, self.live = "", False, None, None
         self.epoch_began = time.perf_counter()
 
     def measured(self):
@@ -84,18 +84,17 @@ class Run:
         self.checkpoints = Checkpoints(self, checkpoint, resume)
         before = getattr(self.model, "input_gradient", True)
         self.model.input_gradient = False
-        self.last_finite = Snapshot(self)
+        self.last_finite, self.live = Snapshot(self), LiveLine(self)
         self.interruption = Interruption(terminate=checkpoint is not None)
-        try:
+        with contextlib.ExitStack() as at_the_end:      # all of it, also where one of them raises an error
+            for callback in self.callbacks:
+                if hasattr(callback, "finish"):
+                    at_the_end.callback(callback.finish, self)
+            at_the_end.callback(setattr, self.model, "input_gradient", before)
             with memory_for(f"fit: a batch of {self.batch_size}", smaller_batch(self.batch_size)), \
                     self.interruption, self.live:
                 yield
                 self.end()
-        finally:
-            self.model.input_gradient = before
-            for callback in self.callbacks:
-                if hasattr(callback, "finish"):
-                    callback.finish(self)
         self.interruption.pass_on()
 
     # ------------------------------------------------------------------------------------------------------ batches
@@ -147,7 +146,7 @@ class Run:
         progress = self.step / self.steps
         lr = self.schedule(progress)
         check_rate(lr, progress)
-        return lr
+        return float(lr)
 
     # -------------------------------------------------------------------------------------------- after every step
 
@@ -157,12 +156,20 @@ class Run:
         for callback in self.callbacks:
             if getattr(callback, "each_step", False):
                 callback(self)
-        if self.step - self.last_finite.facts["step"] >= LOOK_EVERY or self.place == len(self.x):
+        self.heed_interruption()
+        saving = self.checkpoints.due()
+        if self.stopped or saving or self.place == len(self.x) or \
+                self.step - self.last_finite.facts["step"] >= LOOK_EVERY:
             self.look_at_numbers()
+        if saving:
+            self.checkpoints.save(self)
+        if not self.stopped:
+            self.live.draw(self)
+
+    def heed_interruption(self):
+        """After Ctrl-C or SIGTERM, end the training."""
         if self.interruption.asked is not None and not self.stopped:
             self.stopped = f"stopped {self.interruption.words()} after step {self.step} of {self.steps}"
-        self.checkpoints.save_in_time(self)
-        self.live.draw(self)
 
     def count_step(self, value, scores, labels):
         self.total += value * len(labels)
@@ -183,7 +190,7 @@ class Run:
         self.checkpoints.keep()
         for name in [*self.measured(), "seconds"] + ["learning_rate"] * hasattr(self.optimizer, "lr"):
             getattr(self.history, name).append(nan)
-        words = f"training stopped: {words}. The model has its numbers of step {self.step} again, all finite"
+        words = f"training stopped: {words} The model has its numbers of step {self.step} again, all finite"
         self.stop(words)
         if not self.report:
             suspect(f"fit: {words}")
@@ -226,6 +233,7 @@ class Run:
             if not getattr(callback, "each_step", False):
                 callback(self)
         self.checkpoints.save_epoch(self)
+        self.heed_interruption()    # while the model was evaluated
 
     def look_for_doubts(self):
         """Warn once of a network that guesses, or of a loss that has grown beyond all bounds."""
@@ -236,5 +244,6 @@ class Run:
 
     def say(self, line):
         if self.report:
-            self.live.clear()
+            if self.live:
+                self.live.clear()
             self.report(line)

@@ -53,8 +53,10 @@ def changing(run, whole):
         where[f"run.{name}"] = xp.asarray(value) if where is arrays else value
     for name, part in memories(run, whole):
         for key, value in memory_of(part).items():
-            where = arrays if isinstance(value, (np.ndarray, xp.ndarray)) else facts
-            where[f"{name}.{key}"] = value
+            if isinstance(value, (np.ndarray, xp.ndarray)):
+                arrays[f"{name}.{key}"] = value
+            else:
+                facts[f"{name}.{key}"] = copy.deepcopy(value)
     return arrays, facts
 
 
