@@ -20,8 +20,8 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     callbacks: functions of the run (`minidl.training.run.Run`), which are called after every epoch, or after every
         step where they have an attribute each_step = True; see `minidl.training.callbacks`
     checkpoint: a folder that gets all that is needed to continue: at the start, after every epoch, within one every ten
-        minutes, at Ctrl-C and at SIGTERM; beside it best.npz, the model of the epoch with the best validation (else test, else
-        training) loss, for model.load
+        minutes, at Ctrl-C and at SIGTERM; beside it best.npz, the model of the epoch with the best validation (else
+        test, else training) loss, for model.load
     resume: True continues from that folder's checkpoint, to the bit as a run never stopped (on the same machine, with
         the same versions); where there is none yet, it begins from the start, so that a job needs one line
 
@@ -32,10 +32,10 @@ def fit(model, optimizer, x, y, epochs, batch_size=100, loss=None, test=None, pr
     steps); then forward, loss, backward and optimizer.step as below. The same in fourteen lines: `minidl.textbook.fit`.
 
     Returns a History, also after Ctrl-C, which ends the training after its step: history.stopped says so. The second
-    Ctrl-C stops at once, and within ten seconds also in the next training (docs/training.md). Where a number becomes NaN or infinite, the training stops within 20 steps, says in which
-    layer it happened first, and leaves the model with its last finite numbers. Mistakes in the arguments and the data
-    are a UserError before the first step; what only seems unintended, as inputs from 0 to 255, is a
-    `minidl.errors.SuspiciousWarning`.
+    Ctrl-C stops at once, and within ten seconds also in the next training (docs/training.md). Where a number becomes
+    NaN or infinite, the training stops within 20 steps, says in which layer it happened first, and leaves the model
+    with its last finite numbers. Mistakes in the arguments and the data are a UserError before the first step; what
+    only seems unintended, as inputs from 0 to 255, is a `minidl.errors.SuspiciousWarning`.
     """
     run = Run(model, optimizer, x, y, epochs, batch_size, loss, test, prepare, report, schedule, augment, validation,
               callbacks)
