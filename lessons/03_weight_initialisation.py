@@ -40,7 +40,7 @@ NETWORKS = {RELU: ([UNITS] * 4, ReLU, 128, 0.01),                  # units, acti
             SIGMOID: ([UNITS] * 4, Sigmoid, 128, 0.01), DEEP: ([40] * 9 + [20], ReLU, 100, 0.1)}
 
 lesson = Lesson("03_weight_initialisation", __doc__, data="mnist10k", seeds=3, takes="1 min, --fast 35 s")
-warnings.simplefilter("ignore", RuntimeWarning)                    # of overflow: that something explodes is the lesson
+warnings.simplefilter("ignore")          # of overflow and NaN: that something explodes is the lesson
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = lesson.scaling(x_train)
 print(f"{lesson.data}: {len(x_train)} training images of {x_train.shape[1:]}")

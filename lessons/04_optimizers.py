@@ -44,7 +44,7 @@ scale = lesson.scaling(x_train)
 x_test, y_test = x_test[:2000], y_test[:2000]
 x_held, y_held, x_train, y_train = x_train[:2000], y_train[:2000], x_train[2000:], y_train[2000:]
 guessing = float(np.bincount(minidl.to_cpu(y_test)).max() / len(y_test))
-warnings.simplefilter("ignore", RuntimeWarning)                    # NumPy warns of NaN: here NaN is a result
+warnings.simplefilter("ignore")          # of overflow and NaN: here NaN is a result
 
 # %%
 # First a valley, x²/20 + y², in which a parameter of two numbers walks. Its gradient is (x/10, 2y): steep across.

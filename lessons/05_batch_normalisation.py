@@ -35,7 +35,7 @@ BATCH, EPOCHS, LEARNING_RATE, LOOKS = 100, 20, 0.01, 60
 BATCHES, SEEN, RATE_PER_IMAGE = [2, 4, 8, 16, 32, 64, 128, 256], 10_000, 0.1 / 128
 
 lesson = Lesson("05_batch_normalisation", __doc__, data="mnist10k", seeds=3, takes="2 min, --fast 40 s")
-warnings.simplefilter("ignore", RuntimeWarning)                    # of overflow: weights of size 1 end in NaN, we know
+warnings.simplefilter("ignore")          # of overflow and NaN: weights of size 1 end in NaN, we know
 x_train, y_train, x_test, y_test, classes = lesson.load()
 scale = lesson.scaling(x_train)
 x_train, y_train, x_test, y_test = x_train[:IMAGES], y_train[:IMAGES], x_test[:TESTED], y_test[:TESTED]
