@@ -333,7 +333,7 @@ def maps(panels, title, columns=6, numbers=False, marks=None):
     """Images, feature maps or matrices, a panel each, without axes; small ones with their numbers written in.
 
     panels: {panel title: (H, W) or (H, W, 1), or (H, W, 3) of colours from 0 to 1 or bytes}
-    Black is 0 and white the largest number of the panel; where one is negative, white is 0, red positive, blue negative.
+    Black is 0 and white the largest number of a panel; where one is negative, white is 0, red positive, blue negative.
     numbers: write each number into its pixel, on pale colours: white is 0. All pixels of a row have one size then.
     marks: {panel title: [(first row, first column, rows, columns, colour)]} of pixels to frame
     """
@@ -376,8 +376,9 @@ def filters(panels, title, columns=10):
                              f"{name!r}. Of windows on more features, show one: W[:, :, 2:3]")
     sheets = {name: _sheet(W / (np.abs(W).max() or 1), columns) for name, W in panels.items()}
     tallest = max(len(sheet) / sheet.shape[1] for sheet in sheets.values())
-    width = 0.62 * columns
-    with canvas(1, len(panels), title, (width * len(panels) + 0.5, width * tallest + 1.3)) as (figure, axes):
+    width = 12.5 / len(panels)
+    with canvas(1, len(panels), title, (12.5 + 0.5 * len(panels), width * tallest + 1.3)) as (figure, axes):
+        figure.get_layout_engine().set(wspace=0.06)
         for axis, (name, W) in zip(axes[0], panels.items(), strict=True):
             axis.set_title(f"{name}: weights up to {np.abs(W).max():.2g}")
             axis.set_axis_off()
@@ -395,7 +396,8 @@ def durations(panels, title):
         low, high = min(everything), max(everything)
         for axis, (name, bars) in zip(axes[0], panels.items(), strict=True):
             axis.set_axisbelow(True)
-            drawn = axis.barh(list(bars), list(bars.values()), color=[COLORS[k % len(COLORS)] for k in range(len(bars))])
+            colors = [COLORS[k % len(COLORS)] for k in range(len(bars))]
+            drawn = axis.barh(list(bars), list(bars.values()), color=colors)
             axis.bar_label(drawn, [in_words(s) if s >= 60 else f"{s:.2g} s" for s in bars.values()], padding=5)
             axis.set(xscale="log", title=name, xlabel="seconds", xlim=(low / 3, 3 * high * (high / low) ** 0.3))
             axis.grid(visible=False, axis="y")
@@ -410,7 +412,7 @@ def _image(values):
 
 
 def _sheet(W, columns):
-    """Filters (KH, KW, C, F), from -1 to 1, as one image, `columns` in a row and NaN between them; colours for C = 3."""
+    """Filters (KH, KW, C, F), from -1 to 1, as one image, `columns` in a row, NaN between them; colours for C = 3."""
     KH, KW, C, F = W.shape
     sheet = np.full((ceil(F / columns) * (KH + 1) - 1, min(F, columns) * (KW + 1) - 1, C), np.nan)
     for f in range(F):
