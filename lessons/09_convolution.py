@@ -126,7 +126,7 @@ for features in FEATURES if lesson.backend == "numpy" else []:     # minidl uses
     layer, x = Conv2D(32, 3, padding="same"), draw_normal((16, 16, 16, features), 1.0)
     layer.build(x.shape[1:])
     seconds, _ = least_times({"im2col": (by_method, Im2col(layer.windows), layer, x),
-                              "Winograd": (by_method, Winograd(layer.windows, 4), layer, x)})
+                              "Winograd": (by_method, Winograd(layer.windows, 4), layer, x)}, rounds=25)
     gains.append(seconds["im2col"] / seconds["Winograd"])
 if gains:
     lines = {"products: 144 / 36": (FEATURES, [4] * len(FEATURES)), "time, measured": (FEATURES, gains)}
@@ -170,7 +170,7 @@ lesson.save(plots.filters(filters, f"The 30 filters before and after training ({
 # Each square is a window of 5x5 pixels; red weights are positive, blue ones negative. On digits a few speckles became
 # detectors of an edge, red beside blue. Most became the same pale sum of ink: all began near 0 and were pushed one way.
 # Do the filters win, then? On digits no convolution gives 0.937, random filters 0.947, learned ones 0.966 of the test
-# images. On photographs (``--data cifar10``) 0.38, 0.48, 0.50: random filters do most of it, since to add up windows
+# images. On photographs (``--data cifar10``) 0.39, 0.48, 0.50: random filters do most of it, since to add up windows
 # and to pool them helps with any weights. The drawings of ``--data shapes10`` (0.45, 0.50, 0.76) need learned ones.
 #
 # About ``minidl/layers/convolution.py``; formulas: ``minidl/textbook.py`` (``--textbook``, ``--debug``). Try (answers:
