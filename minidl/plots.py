@@ -9,6 +9,10 @@ from math import ceil
 
 import numpy as np
 
+from minidl.backend import to_cpu
+from minidl.errors import ShapeError
+from minidl.text import in_words
+
 # Okabe & Ito 2008: colours that people with a colour-vision deficiency can tell apart; grey where theirs is yellow,
 # which nobody sees on white
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -323,3 +327,111 @@ def _line_over_settings(axis, label, by_setting, color):
     axis.plot(names, [np.mean(values) for values in by_setting.values()], label=label, color=color)
     for name, values in zip(names, by_setting.values(), strict=True):
         axis.plot([name] * len(values), values, "o", color=color, markersize=5)
+
+
+def maps(panels, title, columns=6, numbers=False, marks=None):
+    """Images, feature maps or matrices, a panel each, without axes; small ones with their numbers written in.
+
+    panels: {panel title: (H, W) or (H, W, 1), or (H, W, 3) of colours from 0 to 1 or bytes}
+    Black is 0 and white the largest number of a panel; where one is negative, white is 0, red positive, blue negative.
+    numbers: write each number into its pixel, on pale colours: white is 0. All pixels of a row have one size then.
+    marks: {panel title: [(first row, first column, rows, columns, colour)]} of pixels to frame
+    """
+    columns = min(columns, len(panels))
+    rows, images = ceil(len(panels) / columns), {name: _image(values) for name, values in panels.items()}
+    height, widths = max(map(len, images.values())), [max(image.shape[1], 3) for image in images.values()]
+    size, options = (2.3 * columns + 0.3, 2.5 * rows + 0.8), {}
+    if numbers:
+        widths = [max(widths[column::columns]) for column in range(columns)]
+        size = (0.46 * (sum(widths) + 2 * columns), (0.46 * height + 0.5) * rows + 0.7)
+        options = {"width_ratios": widths}
+    with canvas(rows, columns, title, size, **options) as (figure, axes):
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for k, (axis, (name, image)) in enumerate(zip(axes.flat, images.items(), strict=False)):
+            _show(axis, image, pale=numbers)
+            axis.set_title(name)
+            for mark in (marks or {}).get(name, ()):
+                _frame(axis, *mark)
+            if numbers:
+                _frame(axis, 0, 0, *image.shape, "grey", linewidth=1)
+                middle, width = (image.shape[1] - 1) / 2, widths[k % columns]
+                axis.set(xlim=(middle - width / 2, middle + width / 2), ylim=(height - 0.5, -0.5))
+                for (row, column), number in np.ndenumerate(image):
+                    axis.text(column, row, f"{number:.3g}", ha="center", va="center", fontsize=13)
+        return figure
+
+
+def filters(panels, title, columns=10):
+    """The filters of a convolution on the pixels of an image: a panel for each set of them, such as before and after.
+
+    panels: {panel title: W, (KH, KW, 1, F) or (KH, KW, 3, F)}. Of one feature: white is 0, red positive, blue negative;
+        of three: colours, grey is 0. One scale for all filters of a panel, whose largest weight its title tells.
+    columns: filters in a row. Windows on more features have no colours: choose one, W[:, :, 2:3].
+    """
+    panels = {name: np.asarray(to_cpu(W)) for name, W in panels.items()}
+    for name, W in panels.items():
+        if W.ndim != 4 or W.shape[2] not in (1, 3):
+            raise ShapeError(f"plots.filters: expected weights (KH, KW, 1, F), or 3 in place of 1, got {W.shape} for "
+                             f"{name!r}. Of windows on more features, show one: W[:, :, 2:3]")
+    sheets = {name: _sheet(W / (np.abs(W).max() or 1), columns) for name, W in panels.items()}
+    tallest = max(len(sheet) / sheet.shape[1] for sheet in sheets.values())
+    width = 12.5 / len(panels)
+    with canvas(1, len(panels), title, (12.5 + 0.5 * len(panels), width * tallest + 1.3)) as (figure, axes):
+        figure.get_layout_engine().set(wspace=0.06)
+        for axis, (name, W) in zip(axes[0], panels.items(), strict=True):
+            axis.set_title(f"{name}: weights up to {np.abs(W).max():.2g}")
+            axis.set_axis_off()
+            _show(axis, sheets[name], largest=1)
+        return figure
+
+
+def durations(panels, title):
+    """Seconds as horizontal bars on a logarithmic axis, and in words: for what differs by orders of magnitude.
+
+    panels: {panel title: {label: seconds, above 0}}, the same labels in all, on one scale
+    """
+    with canvas(1, len(panels), title, (6.2 * len(panels) + 1.5, 5), sharex=True, sharey=True) as (figure, axes):
+        everything = [seconds for bars in panels.values() for seconds in bars.values()]
+        low, high = min(everything), max(everything)
+        for axis, (name, bars) in zip(axes[0], panels.items(), strict=True):
+            axis.set_axisbelow(True)
+            colors = [COLORS[k % len(COLORS)] for k in range(len(bars))]
+            drawn = axis.barh(list(bars), list(bars.values()), color=colors)
+            axis.bar_label(drawn, [in_words(s) if s >= 60 else f"{s:.2g} s" for s in bars.values()], padding=5)
+            axis.set(xscale="log", title=name, xlabel="seconds", xlim=(low / 3, 3 * high * (high / low) ** 0.3))
+            axis.grid(visible=False, axis="y")
+        axes[0, 0].invert_yaxis()                    # the first label above; all panels share the axis
+        return figure
+
+
+def _image(values):
+    """(H, W), or (H, W, 3) of colours, as floats or bytes; one feature needs no axis of its own."""
+    values = np.asarray(to_cpu(values))
+    return values[:, :, 0] if values.ndim == 3 and values.shape[2] == 1 else values
+
+
+def _sheet(W, columns):
+    """Filters (KH, KW, C, F), from -1 to 1, as one image, `columns` in a row, NaN between them; colours for C = 3."""
+    KH, KW, C, F = W.shape
+    sheet = np.full((ceil(F / columns) * (KH + 1) - 1, min(F, columns) * (KW + 1) - 1, C), np.nan)
+    for f in range(F):
+        top, left = f // columns * (KH + 1), f % columns * (KW + 1)
+        sheet[top:top + KH, left:left + KW] = W[:, :, :, f]
+    return sheet[:, :, 0] if C == 1 else (np.nan_to_num(sheet, nan=1) + 1) / 2
+
+
+def _show(axis, image, largest=None, pale=False):
+    """Draw an image: 0 is white between red and blue where a number is negative or `largest`, the end of the scale, is
+    given; else 0 is black, or white where it is pale, so that one can read what is written on it."""
+    top = largest or float(np.nanmax(np.abs(image))) or 1.0
+    signed, top = largest is not None or np.nanmin(image) < 0, 2.5 * top if pale else top
+    scale = {"vmin": -top if signed else 0, "vmax": top, "cmap": "RdBu_r" if signed else "Greys" if pale else "gray"}
+    axis.imshow(image, interpolation="nearest", **scale if image.ndim == 2 else {})
+
+
+def _frame(axis, row, column, height, width, color, linewidth=4):
+    """A frame around these pixels."""
+    left, right, top, bottom = column - 0.5, column + width - 0.5, row - 0.5, row + height - 0.5
+    axis.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=color, linewidth=linewidth,
+              clip_on=False, solid_joinstyle="miter", zorder=1 + linewidth)

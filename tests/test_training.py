@@ -13,7 +13,7 @@ from minidl.errors import ShapeError, UserError
 from minidl.layers import BatchNorm, Dense, Dropout, Flatten, ReLU, Sigmoid
 from minidl.losses import MeanSquaredError, SoftmaxCrossEntropy
 from minidl.optimizers import SGD, Momentum
-from minidl.probe import accuracy_in_training_mode, probe, weight_gradient_norm
+from minidl.probe import accuracy_in_training_mode, least_times, probe, weight_gradient_norm
 from minidl.schedules import ReduceOnPlateau
 from minidl.training import Evaluation, History, evaluate, fit, predict, predict_classes
 
@@ -406,3 +406,19 @@ def test_numbers_to_predict_report_the_loss_on_test_data():
     distance = predict(model, x[:10]) - target[:10]
     assert history.test_loss[-1] == pytest.approx(float((distance * distance).mean()), rel=1e-5)
     assert f"test loss {history.test_loss[-1]:.4f}" in lines[-1]
+
+
+def test_least_times_are_those_of_the_fastest_round():
+    """All functions take turns; the clock is the test's own."""
+    moments, order = iter([0, 5, 10, 11,   20, 23, 30, 34,   40, 49, 50, 52]), []
+
+    def call(name, number):
+        order.append(name)
+        return np.full((2, 3), number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minidl.probe.perf_counter", lambda: next(moments))
+        seconds, results = least_times({"slow": (call, "slow", 1), "fast": (call, "fast", 2)}, rounds=3)
+    assert order == ["slow", "fast"] * 3
+    assert seconds == {"slow": 3, "fast": 1}
+    assert {name: array.tolist() for name, array in results.items()} == {"slow": [[1] * 3] * 2, "fast": [[2] * 3] * 2}
