@@ -235,6 +235,15 @@ def test_a_table_of_the_training(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["log.csv"]
 
 
+def test_a_table_that_somebody_deletes_is_whole_again(tmp_path):
+    path = tmp_path / "log.csv"
+    log, run = CsvLog(path), FakeRun(loss=ramp(4))
+    run.train(log, until=2)
+    path.unlink()
+    run.train(log)
+    assert_table(path, run.history)
+
+
 def test_the_table_of_a_resumed_run_and_of_a_second_one(tmp_path):
     path = tmp_path / "log.csv"
     run = FakeRun(loss=ramp(6), accuracy=ramp(6, 0.5)).train(CsvLog(path), until=4)

@@ -182,6 +182,23 @@ def test_a_checkpoint_is_not_overwritten_by_a_new_training(tmp_path):
                 "another folder")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no lock for folders")
+def test_two_trainings_at_a_time_in_one_folder(tmp_path):
+    def second(run):
+        if run.epoch == 1:
+            with pytest.raises(UserError) as caught:
+                trained(tmp_path, resume=True)
+            assert_says(caught, f"another training is writing its checkpoints into {tmp_path} now", "a folder for each")
+            done = subprocess.run([sys.executable, "-c", JOB, tmp_path], cwd=ROOT, capture_output=True, text=True)
+            assert "another training is writing its checkpoints" in done.stderr
+            seen.append(run.epoch)
+
+    seen = []
+    model = Sequential([Flatten(), Dense(3)], input_shape=(4, 6, 2))
+    fit(model, SGD(model.parameters(), lr=0.1), IMAGES, LABELS, 2, report=None, checkpoint=tmp_path, callbacks=[second])
+    assert seen == [1]
+
+
 def test_mistakes_with_checkpoints(tmp_path):
     with pytest.raises(UserError) as caught:
         trained(resume=True)

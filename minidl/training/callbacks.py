@@ -171,7 +171,7 @@ class CsvLog(Log):
                                     f"Choose another name")
 
     def write(self, history, epoch):
-        appending, self.complete = self.complete, False
+        appending, self.complete = self.complete and os.path.exists(self.path), False
         if appending:
             with open(self.path, "ab") as file:
                 file.write(rows(history, epoch, epoch))

@@ -15,6 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+try:
+    import fcntl
+except ImportError:     # on Windows
+    fcntl = None
+
 from minidl.backend import to_cpu
 from minidl.errors import DataError, UserError, suspect
 from minidl.files import written_whole
@@ -30,7 +35,7 @@ class Checkpoints:
     """The checkpoints of one run, in a folder; without a folder, all of this does nothing."""
 
     def __init__(self, run, folder, resume):
-        self.kept, self.saved_at, self.folder = False, time.monotonic(), None
+        self.kept, self.saved_at, self.folder, self.claimed = False, time.monotonic(), None, None
         if folder is None:
             if resume:
                 raise UserError("fit: resume=True continues from a checkpoint; name its folder, as in "
@@ -40,24 +45,49 @@ class Checkpoints:
         self.folder = Path(self.named).absolute()       # the same one if the program changes its folder
         self.last, self.previous = self.folder / "last.checkpoint", self.folder / "previous.checkpoint"
         self.identity = identity(run)
-        there = [path for path in (self.last, self.previous) if path.exists()]
-        if there and not resume:
-            raise UserError(f"fit: there is a checkpoint already, {there[0]}. Pass resume=True to continue from it, "
-                            f"name another folder, or delete this one")
-        if there:
-            self.resume(run, there)
-        else:
-            self.begin(run)
+        self.claim()
+        try:
+            there = [path for path in (self.last, self.previous) if path.exists()]
+            if there and not resume:
+                raise UserError(f"fit: there is a checkpoint already, {there[0]}. Pass resume=True to continue from "
+                                f"it, name another folder, or delete this one")
+            if there:
+                self.resume(run, there)
+            else:
+                self.begin(run)
+        except BaseException:
+            self.release()
+            raise
 
-    # ------------------------------------------------------------------------------------------------------- saving
-
-    def begin(self, run):
-        """The first checkpoint, before the first step: what cannot be saved is an error now, and not after hours."""
+    def claim(self):
+        """Make the folder, and lock it: the system ends that lock with the program, however that ends."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as reason:
             raise DataError(f"fit, checkpoint={self.named!r}: no folder can be made there ({reason.strerror}). Name "
                             f"another one") from reason
+        if fcntl is None:
+            return
+        self.claimed = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self.claimed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise UserError(f"fit: another training is writing its checkpoints into {self.folder} now. Name a folder "
+                            f"for each") from None
+        except OSError:     # a shared disk that has no locks
+            pass
+
+    def release(self):
+        """At the end of the training: another may have the folder."""
+        if self.claimed is not None:
+            os.close(self.claimed)
+            self.claimed = None
+
+    # ------------------------------------------------------------------------------------------------------- saving
+
+    def begin(self, run):
+        """The first checkpoint, before the first step: what cannot be saved is an error now, and not after hours."""
         self._save(run)
         if not hasattr(run.optimizer, "load_state_dict"):
             suspect(f"fit, checkpoint: {type(run.optimizer).__name__} has no state_dict and load_state_dict; what it "

@@ -87,6 +87,7 @@ class Run:
         self.last_finite, self.live = Snapshot(self), LiveLine(self)
         self.interruption = Interruption(terminate=checkpoint is not None)
         with contextlib.ExitStack() as at_the_end:      # all of it, also where one of them raises an error
+            at_the_end.callback(self.checkpoints.release)
             for callback in self.callbacks:
                 if hasattr(callback, "finish"):
                     at_the_end.callback(callback.finish, self)
