@@ -23,7 +23,7 @@ from hostile.server import CONTENT, SIZE, serving
 from minidl.datasets import SETS, command, download, load, lock, transfer
 from minidl.errors import DataError
 
-SHORT = {transfer: {"STALL_SECONDS": 0.08, "CONNECT_SECONDS": 0.04, "LONGEST_WAIT": 5},
+SHORT = {transfer: {"STALL_SECONDS": 0.3, "CONNECT_SECONDS": 0.2, "LONGEST_WAIT": 5},
          download: {"TOTAL_SECONDS": 3, "WAITS": (0.001, 0.001), "rest": lambda seconds, proceed: None},
          lock: {"POLL_SECONDS": 0.01}}
 
@@ -426,13 +426,15 @@ def test_who_waited_for_a_download_that_failed_asks_once(fresh, tmp_path, monkey
     def fails():
         return error_text(remote, tmp_path)
 
-    assert all("status 503" in text for text in at_once(8, fails))
+    texts = at_once(8, fails)
+    assert not [text for text in texts if "status 503" not in text]
     assert len(waits) <= 4 and list(tmp_path.iterdir()) == []  # two of the first, and room for one that came late
 
 
 def test_a_killed_holder_is_succeeded(fresh, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lock, "STALE_SECONDS", 0.1)
-    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(lock, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.1)
     (tmp_path / "file.bin.lock").write_text("0123 process 77 on elsewhere")
     (tmp_path / "file.bin.0123.part").write_bytes(CONTENT[:HALF])
     remote = fresh.remote(slow)
@@ -444,11 +446,11 @@ def test_a_killed_holder_is_succeeded(fresh, tmp_path, monkeypatch, capsys):
 
 def test_a_living_holder_is_not_succeeded(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "BEAT_SECONDS", 0.02)
-    monkeypatch.setattr(lock, "STALE_SECONDS", 0.3)
+    monkeypatch.setattr(lock, "STALE_SECONDS", 0.8)
     first, second = lock.Lock(tmp_path / "x.lock"), lock.Lock(tmp_path / "x.lock")
     assert first.wait(lambda: False, until=time.monotonic() + 9) is False
     with pytest.raises(DataError, match=r"x is still being downloaded by process \d+ on .*, which has taken too long"):
-        second.wait(lambda: False, until=time.monotonic() + 1)
+        second.wait(lambda: False, until=time.monotonic() + 1.5)
     first.check()
     first.release()
     assert second.wait(lambda: False, until=time.monotonic() + 9) is False
