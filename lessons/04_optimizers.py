@@ -185,14 +185,14 @@ for kind, reached in tuned.items():
     lesson.claims.add(f"{kind}, each at its best rate: SGD is at most 0.05 behind Adam", f"{reached['SGD']:.3f}, "
                       f"{reached['Adam']:.3f}", reached["SGD"] > reached["Adam"] - 0.05)
 gaps = [np.ptp(list(tuned["sigmoid"].values())), np.ptp([sigmoid[name, 0.01][:, -1, TEST].mean() for name in GRID])]
-lesson.claims.add("sigmoid: from best to worst, the best rates leave less than half of the gap that there is at 0.01",
-                  f"{gaps[0]:.3f} of {gaps[1]:.3f}", gaps[0] < gaps[1] / 2)
+if not lesson.fast:     # one seed says too little
+    lesson.claims.add("sigmoid: from best to worst, the best rates leave less than half of the gap that there is at "
+                      "0.01", f"{gaps[0]:.3f} of {gaps[1]:.3f}", gaps[0] < gaps[1] / 2)
 
 # %%
-# "fair": a dot is a learning rate; the highest of a colour is the one chosen. Most of what separated the five was the
-# rate: with a sigmoid, SGD's best is 300 times Adam's, so no single rate compares them. At their best, 2 points remain
-# of 82. What Adam buys is room: with a sigmoid three of its six rates are within 2 points of its best, one of SGD's.
-# And some differences are real: on shapes10 with ReLU, AdaGrad stays far behind Momentum and Adam at all of its rates.
+# "fair": a dot is a rate; the highest of a colour is the one chosen. Most of what separated the five was the rate: with
+# a sigmoid, SGD's best is 300 times Adam's. At their best, 2 points remain of 82. Adam buys room: three of its six
+# rates are within 2 points of its best, one of SGD's. (On shapes10 with ReLU, AdaGrad stays far behind at all rates.)
 #
 # Try (docs/answers/04.md): (1) SGD in the valley at 0.5, 1 and 1.01. (2) Compare the accuracy of Momentum at a rate r
 # with that of SGD at 10 r. Why is it so? (3) Cure the cause: first weights "xavier" in place of "normal:0.01". Who
