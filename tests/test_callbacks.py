@@ -3,7 +3,6 @@
 import builtins
 import csv
 import errno
-import inspect
 import signal
 import struct
 from math import inf, isnan, nan
@@ -578,7 +577,6 @@ def points(count=60, classes=3):
     return (rng.normal(size=(count, 5)) + y[:, None]).astype("float32"), y
 
 
-@pytest.mark.skipif("callbacks" not in inspect.signature(fit).parameters, reason="fit takes no callbacks yet")
 class TestThroughFit:
     """Training on 60 points, 10 at a time: 6 steps an epoch."""
 

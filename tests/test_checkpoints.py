@@ -182,7 +182,7 @@ def test_a_checkpoint_is_not_overwritten_by_a_new_training(tmp_path):
                 "another folder")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no lock for folders")
+@pytest.mark.skipif(os.name == "nt", reason="fcntl, which locks a folder, is not on Windows")
 def test_two_trainings_at_a_time_in_one_folder(tmp_path):
     def second(run):
         if run.epoch == 1:

@@ -171,6 +171,10 @@ LONG = """
 """
 
 
+needs_peak_memory = pytest.mark.skipif(
+    sys.platform == "win32", reason="the peak of a process's memory is in the module resource, which Windows lacks")
+
+
 def grown(code):
     """How much more the process needs at its last note than at its first: MiB, objects that the collector knows."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(LONG) + textwrap.dedent(code)
@@ -181,7 +185,7 @@ def grown(code):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no ru_maxrss there")
+@needs_peak_memory
 def test_500_builds_leave_memory_flat():
     mib, objects = grown("""
         for number in range(500):
@@ -194,7 +198,7 @@ def test_500_builds_leave_memory_flat():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no ru_maxrss there")
+@needs_peak_memory
 def test_20000_steps_leave_memory_flat():
     mib, objects = grown("""
         train(10)
@@ -206,7 +210,7 @@ def test_20000_steps_leave_memory_flat():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no ru_maxrss there")
+@needs_peak_memory
 def test_changing_threads_leaves_memory_flat():
     """Helpers that end take their workspaces with them. (An executor itself leaves a small cycle to the collector.)"""
     mib, objects = grown("""
