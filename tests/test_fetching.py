@@ -322,7 +322,8 @@ def test_a_place_that_is_no_folder(server, tmp_path, place):
 def secure(tmp_path_factory):
     """An https server, and the certificate that vouches for it."""
     if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the certificate, is not installed: apt install openssl, or brew install openssl")
+        pytest.skip("openssl, which makes the certificate, is not installed: apt install openssl, or brew install "
+                    "openssl")
     folder = tmp_path_factory.mktemp("tls")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
